@@ -1,0 +1,119 @@
+"""Command lines whose mistakes cost the user one line: what is wrong, and what to do."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import math
+import signal
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NoReturn
+
+
+class UserError(ValueError):
+    """A mistake that the user can mend: printed as one line on stderr, exit status 2.
+
+    The message holds the value, the rule it breaks and what to do.
+    """
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser that raises UserError and suggests the flag that was probably meant."""
+
+    def __init__(self, **options: Any) -> None:
+        options.setdefault("allow_abbrev", False)
+        options.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
+        super().__init__(**options)
+
+    def parse_args(self, args=None, namespace=None):  # type: ignore[override]
+        """The parsed flags; an unknown one raises UserError with the closest known one."""
+        parsed, unknown = self.parse_known_args(args, namespace)
+        if unknown:
+            raise UserError(self._unknown(unknown[0]))
+        return parsed
+
+    def error(self, message: str) -> NoReturn:
+        """Raise what argparse found, which names the flag, instead of printing the usage."""
+        raise UserError(message.removeprefix("argument "))
+
+    def _unknown(self, word: str) -> str:
+        flag = word.partition("=")[0]
+        if not flag.startswith("-"):
+            return f"unexpected argument {flag!r}: settings are given as --flag value"
+        return f"unknown flag {flag}{did_you_mean(flag, self._option_string_actions)} (see --help)"
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """`, did you mean X?` for the known word closest to `word`, or nothing."""
+    by_lower = {name.lower(): name for name in known}
+    close = difflib.get_close_matches(word.lower(), by_lower, n=1)
+    return f", did you mean {by_lower[close[0]]}?" if close else ""
+
+
+def choice(*names: str) -> Callable[[str], str]:
+    """A converter that takes one of `names`, and suggests the closest for any other word."""
+
+    def parse(text: str) -> str:
+        if text in names:
+            return text
+        listed = ", ".join(names)
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is none of {listed}{did_you_mean(text, names)}"
+        )
+
+    return parse
+
+
+def boolean(text: str) -> bool:
+    """`true` or `false`, in any case; 1, 0, yes and no also do."""
+    known = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+    if text.lower() not in known:
+        raise argparse.ArgumentTypeError(f"{text!r} is neither true nor false")
+    return known[text.lower()]
+
+
+def number(
+    kind: Callable[[str], Any] = float,
+    low: float = -math.inf,
+    high: float = math.inf,
+    above: float = -math.inf,
+    below: float = math.inf,
+) -> Callable[[str], Any]:
+    """A converter to a finite `kind` with low <= value <= high and above < value < below."""
+    bounds = [(low, ">="), (above, ">"), (high, "<="), (below, "<")]
+    rule = " and ".join(f"{sign} {bound:g}" for bound, sign in bounds if math.isfinite(bound))
+
+    def parse(text: str) -> Any:
+        word = "a whole number" if kind is int else "a number"
+        try:
+            value = kind(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"{text!r} is not {word}") from None
+        if not (math.isfinite(value) and low <= value <= high and above < value < below):
+            raise argparse.ArgumentTypeError(f"{text} must be {word} {rule}".rstrip())
+        return value
+
+    parse.rule = rule  # type: ignore[attr-defined]
+    return parse
+
+
+def run(main: Callable[[Sequence[str]], int | None], argv: Sequence[str] | None = None) -> int:
+    """The exit status of `main(argv)`: 0 done, 2 the user's mistake, 130 Ctrl-C, 143 SIGTERM.
+
+    Any other exception is a fault of ours and passes, with its traceback and status 1.
+    """
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        return main(sys.argv[1:] if argv is None else argv) or 0
+    except UserError as error:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt as stop:
+        signum = stop.args[0] if stop.args else signal.SIGINT
+        print(f"stopped by {signal.Signals(signum).name}", file=sys.stderr)
+        return 128 + signum
+
+
+def _terminate(number: int, frame: object) -> NoReturn:
+    raise KeyboardInterrupt(number)
