@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import difflib
 import math
 import signal
@@ -58,10 +59,9 @@ def choice(*names: str) -> Callable[[str], str]:
         if text in names:
             return text
         listed = ", ".join(names)
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is none of {listed}{did_you_mean(text, names)}"
-        )
+        raise argparse.ArgumentTypeError(f"{text!r} is none of {listed}{did_you_mean(text, names)}")
 
+    parse.names = names  # type: ignore[attr-defined]
     return parse
 
 
@@ -82,7 +82,7 @@ def number(
 ) -> Callable[[str], Any]:
     """A converter to a finite `kind` with low <= value <= high and above < value < below."""
     bounds = [(low, ">="), (above, ">"), (high, "<="), (below, "<")]
-    rule = " and ".join(f"{sign} {bound:g}" for bound, sign in bounds if math.isfinite(bound))
+    rule = " and ".join(f"{sign} {bound:.12g}" for bound, sign in bounds if math.isfinite(bound))
 
     def parse(text: str) -> Any:
         word = "a whole number" if kind is int else "a number"
@@ -96,6 +96,51 @@ def number(
 
     parse.rule = rule  # type: ignore[attr-defined]
     return parse
+
+
+def flag(
+    group: str,
+    default: Any,
+    help: str,
+    parse: Callable[[str], Any] = str,
+    metavar: str | None = None,
+    **facts: Any,
+) -> Any:
+    """A dataclass field that is a command-line flag; `facts` join these in its metadata."""
+    shown = {"group": group, "default": default, "help": help, "metavar": metavar}
+    return dataclasses.field(metadata={**shown, "parse": parse, **facts})
+
+
+def flags_parser(settings: type, **options: Any) -> Parser:
+    """A parser with a flag for every field of a dataclass; it gives only what was given."""
+    parser = Parser(argument_default=argparse.SUPPRESS, **options)
+    groups: dict[str, Any] = {}
+    for field in dataclasses.fields(settings):
+        meta = field.metadata
+        group = groups.get(meta["group"]) or parser.add_argument_group(meta["group"])
+        groups[meta["group"]] = group
+        optional: dict[str, Any] = {"nargs": "?", "const": True} if _is_boolean(meta) else {}
+        shown: dict[str, Any] = {"metavar": _metavar(meta), "help": _help(meta)}
+        group.add_argument(f"--{field.name}", type=meta["parse"], **shown, **optional)
+    return parser
+
+
+def _is_boolean(meta: Any) -> bool:
+    return meta["parse"] is boolean
+
+
+def _metavar(meta: Any) -> str:
+    if _is_boolean(meta):
+        return "true|false"
+    names = getattr(meta["parse"], "names", None)
+    return meta["metavar"] or ("{" + ",".join(names) + "}" if names else "N")
+
+
+def _help(meta: Any) -> str:
+    default = str(meta["default"]).lower() if _is_boolean(meta) else meta["default"]
+    facts = [getattr(meta["parse"], "rule", ""), f"default: {default}" if default != "" else ""]
+    shown = "; ".join(fact for fact in facts if fact)
+    return (f"{meta['help']} ({shown})" if shown else meta["help"]).replace("%", "%%")
 
 
 def run(main: Callable[[Sequence[str]], int | None], argv: Sequence[str] | None = None) -> int:

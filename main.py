@@ -1,0 +1,24 @@
+"""Train a large-loss method on partly labelled images: `python main.py --help`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+import cli
+import config as settings
+
+
+def main(argv: Sequence[str]) -> None:
+    """Train and test the run that the command line describes, or only print its settings."""
+    config = settings.parse_args(argv)
+    if config.dry_run:
+        print(settings.describe(config))
+        return
+    from train import run_train  # imports torch: --help and a wrong flag need not wait for it
+
+    run_train(config)
+
+
+if __name__ == "__main__":
+    sys.exit(cli.run(main))
