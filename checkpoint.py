@@ -1,0 +1,87 @@
+"""What training changes, on disk: saved after every epoch, taken up again by --resume."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from cli import UserError
+from data.formatted import write_atomically
+from label_store import LabelStore
+from losses import Scheme
+from models import ImageClassifier, load_tensors
+
+LAST, PREVIOUS, BEST = "last.pt", "last.previous.pt", "bestmodel.pt"
+_PARTS = ("model", "scheme", "optimizer", "scaler", "labels")
+
+
+@dataclass
+class State:
+    """Everything that training changes."""
+
+    model: ImageClassifier
+    net: nn.Module  # what is trained: the model, or its head alone on fixed features
+    scheme: Scheme
+    optimizer: torch.optim.Optimizer
+    scaler: torch.amp.GradScaler
+    labels: LabelStore
+    rows: list[dict[str, Any]] = field(default_factory=list)  # of metrics.csv, one an epoch
+
+    @property
+    def epoch(self) -> int:
+        """The last finished epoch."""
+        return len(self.rows)
+
+    def save(self, folder: Path) -> None:
+        """Write last.pt; the one before it stays as last.previous.pt."""
+        content = {part: getattr(self, part).state_dict() for part in _PARTS}
+        if (folder / LAST).exists():
+            (folder / LAST).replace(folder / PREVIOUS)
+        save_tensors(folder / LAST, {**content, "rows": self.rows})
+
+    def load(self, folder: Path, device: torch.device) -> str:
+        """Take up the last good checkpoint; the result is its file's name, "" if none is there.
+
+        Raises UserError where every checkpoint is damaged.
+        """
+        present = [name for name in (LAST, PREVIOUS) if (folder / name).exists()]
+        for name in present:
+            try:
+                content = load_tensors(folder / name, device)
+            except UserError:
+                continue
+            for part in _PARTS:
+                getattr(self, part).load_state_dict(content[part])
+            self.rows = content["rows"]
+            return name
+        if present:
+            raise UserError(f"{folder}: {' and '.join(present)} are damaged: give --overwrite")
+        return ""
+
+    def save_model(self, path: Path, classes: tuple[str, ...]) -> None:
+        """Write bestmodel.pt: the weights alone, with the names of the classes."""
+        save_tensors(
+            path,
+            {"model": self.model.state_dict(), "classes": list(classes), "epoch": self.epoch},
+        )
+
+
+def save_tensors(path: Path, content: dict[str, Any]) -> None:
+    """Write tensors and plain values to a file, whole or not at all."""
+    write_atomically(path, lambda file: torch.save(content, file))
+
+
+def is_started(folder: Path) -> bool:
+    """Whether a run with a finished epoch lies in the folder."""
+    return any((folder / name).exists() for name in (LAST, PREVIOUS, "summary.json"))
+
+
+def clear(folder: Path) -> None:
+    """Remove the files of a run, nothing else."""
+    names = (LAST, PREVIOUS, BEST, "summary.json", "metrics.csv", "train.log", "curves.png")
+    for name in names:
+        (folder / name).unlink(missing_ok=True)

@@ -1,0 +1,244 @@
+"""The evidence of a run: mAP, the label audit, the files it leaves, its curves.
+
+Letters in shapes: B images of a mini-batch, N of a split, K classes. mAP and AP are percentages,
+shares are fractions. What the data cannot tell stays empty, never 0.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import platform
+import shlex
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from cli import UserError
+from data.formatted import write_atomically
+
+METRICS = (
+    "epoch", "phase", "lr", "rate", "train_loss", "val_map", "val_map_observed",
+    "selected", "selected_precision", "selected_recall",
+    "loss_tp", "loss_tn", "loss_fn", "images_per_s", "seconds",
+)  # fmt: skip
+
+
+def mean_average_precision(scores: np.ndarray, labels: np.ndarray) -> tuple[float, np.ndarray]:
+    """The mean over classes of the average precision, and that of each class [K], in percent.
+
+    `scores` float [N, K]; `labels` [N, K] in {-1, 0, 1}, entries of 0 are left out. A class
+    without annotated entries is NaN and left out of the mean; one without positives counts 0.
+    """
+    columns = zip(np.asarray(scores).T, np.asarray(labels).T, strict=True)
+    ap = np.array([_average_precision(score[label != 0], label[label != 0] == 1)
+                   for score, label in columns])  # fmt: skip
+    known = ap[~np.isnan(ap)]
+    return (float(known.mean()) if len(known) else float("nan")), ap
+
+
+def _average_precision(scores: np.ndarray, positive: np.ndarray) -> float:
+    from sklearn.metrics import average_precision_score
+
+    if not len(positive):
+        return float("nan")
+    return 100 * float(average_precision_score(positive, scores)) if positive.any() else 0.0
+
+
+class LabelAudit:
+    """What an epoch did to the labels, summed on the device and read once, at its end.
+
+    The losses of true positives, true negatives and false negatives (a truly positive label that
+    is not annotated) are the plain Assume Negative losses on the human labels.
+    """
+
+    _KINDS = ("tp", "tn", "fn")
+
+    def __init__(self, device: torch.device | str) -> None:
+        self._sums = torch.zeros(10, dtype=torch.float64, device=device)
+
+    @torch.no_grad()
+    def update(
+        self, step_loss: Tensor, loss: Tensor, human: Tensor, truth: Tensor, selected: Tensor | None
+    ) -> None:
+        """Add a mini-batch: the scheme's loss (scalar), then [B, K] each.
+
+        `loss`: Assume Negative on the human labels; `human`, `truth` in {-1, 0, 1}, truth 0 where
+        unknown; `selected` bool or None.
+        """
+        positive = truth == 1
+        kinds = torch.stack([positive & (human == 1), truth == -1, positive & (human == 0)])
+        chosen = torch.zeros_like(positive) if selected is None else selected
+        counts = [chosen, chosen & (truth != 0), chosen & positive]
+        self._sums += torch.cat([
+            kinds.flatten(1).sum(1),
+            (kinds * loss).flatten(1).sum(1),
+            torch.stack([count.sum() for count in counts]),
+            (step_loss * len(loss)).view(1),
+        ])  # fmt: skip
+
+    def result(self, num_images: int, found: Tensor | None, missing: Tensor) -> dict[str, Any]:
+        """The columns of metrics.csv that the audit fills.
+
+        `missing`: all false negatives of the split; `found`: those that are corrected for good so
+        far, or None to count the ones selected in this epoch.
+        """
+        sums = torch.cat([self._sums, missing.view(1)]).tolist()
+        counts, losses, (selected, known, true, total_loss, missing_count) = (
+            sums[:3], sums[3:6], sums[6:])  # fmt: skip
+        reached = true if found is None else float(found)
+        row = {f"loss_{kind}": _share(loss, count)
+               for kind, loss, count in zip(self._KINDS, losses, counts, strict=True)}  # fmt: skip
+        return row | {
+            "train_loss": total_loss / num_images,
+            "selected": int(selected),
+            "selected_precision": _share(true, known),
+            "selected_recall": _share(reached, missing_count),
+        }
+
+
+def _share(part: float, whole: float) -> float | None:
+    return part / whole if whole else None
+
+
+class RunRecord:
+    """The files of a run that people and scripts read, in its folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def say(self, line: str) -> None:
+        """Print a line, above a progress bar if there is one, and keep it in train.log."""
+        tqdm.write(line)
+        with (self.folder / "train.log").open("a", encoding="utf-8") as log:
+            log.write(line + "\n")
+
+    def write_config(self, settings: Mapping[str, Any], device: str) -> None:
+        """config.json: every setting, and under `environment` what else made the result."""
+        self._write_json("config.json", {**settings, "environment": environment(device)})
+
+    def read_settings(self) -> dict[str, Any]:
+        """The settings in config.json. Raises UserError where it cannot be read."""
+        path = self.folder / "config.json"
+        try:
+            saved = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise UserError(f"{path} cannot be read ({error}): give --overwrite") from None
+        return {name: value for name, value in saved.items() if name != "environment"}
+
+    def write_metrics(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """metrics.csv, whole: a row an epoch, empty where a value is unknown."""
+        text = io.StringIO()
+        table = csv.writer(text, lineterminator="\n")
+        table.writerow(METRICS)
+        table.writerows([_cell(row.get(name)) for name in METRICS] for row in rows)
+        self._write("metrics.csv", text.getvalue())
+
+    def write_summary(self, summary: Mapping[str, Any]) -> None:
+        """summary.json: the result of a finished run."""
+        self._write_json("summary.json", summary)
+
+    def read_summary(self) -> dict[str, Any] | None:
+        """The result of a finished run, or None."""
+        path = self.folder / "summary.json"
+        return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+
+    def _write_json(self, name: str, content: Mapping[str, Any]) -> None:
+        self._write(name, json.dumps(content, indent=2) + "\n")
+
+    def _write(self, name: str, text: str) -> None:
+        write_atomically(self.folder / name, lambda file: file.write(text.encode()))
+
+
+def _cell(value: Any) -> Any:
+    if value is None or value != value:
+        return ""
+    return f"{value:.6g}" if isinstance(value, float) else value
+
+
+def environment(device: str) -> dict[str, str]:
+    """Versions, git commit, device and command line, for config.json."""
+    import sklearn
+    import torchvision
+
+    return {
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "torchvision": torchvision.__version__,
+        "numpy": np.__version__,
+        "sklearn": sklearn.__version__,
+        "git_commit": _git_commit(),
+        "command_line": shlex.join(sys.argv),
+        "device": device,
+        "threads": str(torch.get_num_threads()),
+    }
+
+
+def _git_commit() -> str:
+    command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    try:
+        done = subprocess.run(
+            command, cwd=Path(__file__).parent, capture_output=True, text=True, timeout=10
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return "unknown"
+    return done.stdout.strip() or "unknown"
+
+
+class TensorBoard:
+    """The rows of metrics.csv as TensorBoard scalars. Raises UserError if it is not installed."""
+
+    def __init__(self, folder: Path, first_epoch: int) -> None:
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+        except ImportError:
+            raise UserError("--tensorboard needs a package: pip install tensorboard") from None
+        self._writer = SummaryWriter(str(folder / "tensorboard"), purge_step=first_epoch)
+
+    def write(self, row: Mapping[str, Any]) -> None:
+        """Add the numbers of an epoch."""
+        for name, value in row.items():
+            if isinstance(value, (int, float)) and name != "epoch":
+                self._writer.add_scalar(name, value, row["epoch"])
+        self._writer.flush()
+
+
+def draw_curves(rows: Sequence[Mapping[str, Any]], best_epoch: int, title: str, path: Path) -> None:
+    """curves.png: mAP, the audit's losses and the quality of the selection, by epoch."""
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
+
+    panels: list[tuple[str, dict[str, tuple[str, str]]]] = [
+        ("mAP (%)", {"val_map": ("validation, clean labels", "#0072B2"),
+                     "val_map_observed": ("validation, observed labels", "#56B4E9")}),
+        ("mean loss of the labels", {"loss_tp": ("true positives", "#009E73"),
+                                     "loss_tn": ("true negatives", "#0072B2"),
+                                     "loss_fn": ("false negatives", "#D55E00")}),
+        ("share of the selected labels", {"selected_precision": ("truly positive", "#CC79A7"),
+                                          "selected_recall": ("of all false negatives",
+                                                              "#E69F00")}),
+    ]  # fmt: skip
+    figure = Figure(figsize=(12, 3.6), layout="constrained")
+    epochs = [row["epoch"] for row in rows]
+    for axes, (label, curves) in zip(figure.subplots(1, 3), panels, strict=True):
+        for column, (name, color) in curves.items():
+            values = [np.nan if row[column] is None else row[column] for row in rows]
+            if not np.isnan(values).all():
+                axes.plot(epochs, values, marker="o", markersize=3, color=color, label=name)
+        axes.set(xlabel="epoch", ylabel=label, ylim=(0, None))
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.axvline(best_epoch, color="0.7", linewidth=1, linestyle=":", label="best epoch")
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.legend(frameon=False, fontsize="small")
+    figure.suptitle(title, fontsize="medium")
+    buffer = io.BytesIO()
+    figure.savefig(buffer, dpi=120, format="png")
+    write_atomically(path, lambda file: file.write(buffer.getvalue()))
