@@ -1,0 +1,174 @@
+"""Turn the official release of a data set into the formatted layout that training reads.
+
+On the command line: `python -m data.prepare coco`.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+import cli
+from cli import UserError
+from data.format_coco import read_coco
+from data.format_cub import read_cub
+from data.format_pascal import read_pascal
+from data.formatted import KNOWN, PARTS, Formatted, array_path, write_array, write_atomically
+from data.observe import add_draw_flags, observe_labels
+
+
+@dataclass(frozen=True)
+class Release:
+    """An official release: how it is read, what is in it, and where it comes from."""
+
+    read: Callable[[Path], Formatted]
+    images: str  # the folder of the pictures
+    sizes: tuple[int, int]  # labelled images of train and val
+    classes: int
+    source: str
+
+
+RELEASES = {
+    "pascal": Release(
+        read_pascal,
+        images="VOCdevkit/VOC2012/JPEGImages",
+        sizes=(5717, 5823),
+        classes=20,
+        source="VOCtrainval_11-May-2012.tar from http://host.robots.ox.ac.uk/pascal/VOC/voc2012/",
+    ),
+    "coco": Release(
+        read_coco,
+        images=".",
+        sizes=(82081, 40137),
+        classes=80,
+        source="annotations_trainval2014.zip, train2014.zip and val2014.zip from "
+        "https://cocodataset.org/#download",
+    ),
+    "cub": Release(
+        read_cub,
+        images="CUB_200_2011/images",
+        sizes=(5994, 5794),
+        classes=312,
+        source="CUB_200_2011.tgz from https://www.vision.caltech.edu/datasets/cub_200_2011/",
+    ),
+}
+
+
+def prepare(dataset: str, folder: Path, num_pos: int, num_neg: int, seed: int) -> Formatted:
+    """Read the release that lies in `folder`, and write its formatted files there.
+
+    Raises UserError if a raw file is missing or malformed; earlier formatted files then stay.
+    """
+    release = RELEASES[dataset]
+    formatted = _read(release, folder)
+    observed = [
+        observe_labels(part.labels, num_pos, num_neg, seed)
+        for part in (formatted.train, formatted.val)
+    ]
+    _write(folder, formatted, observed)
+    about = {
+        "name": dataset,
+        "classes": formatted.classes,
+        "images": release.images,
+        "truth": "full",
+    }
+    text = json.dumps(about, indent=2) + "\n"
+    write_atomically(folder / "dataset.json", lambda file: file.write(text.encode()))
+    return formatted
+
+
+def _read(release: Release, folder: Path) -> Formatted:
+    try:
+        return release.read(folder)
+    except FileNotFoundError as error:
+        raise UserError(
+            f"{error.filename} is missing: get {release.source} and unpack it in {folder} "
+            "(layout: data/README.md)"
+        ) from None
+    except OSError as error:
+        raise UserError(f"cannot read {error.filename}: {error.strerror}") from None
+
+
+def _write(folder: Path, formatted: Formatted, observed: Sequence[np.ndarray]) -> None:
+    parts = (formatted.train, formatted.val)
+    for name, part, labels_obs in zip(PARTS, parts, observed, strict=True):
+        write_array(array_path(folder, name, "images"), part.images)
+        write_array(array_path(folder, name, "labels"), part.labels)
+        write_array(array_path(folder, name, "labels_obs"), labels_obs)
+
+
+def report(dataset: str, folder: Path, formatted: Formatted) -> Iterator[str]:
+    """What came out, a line a part."""
+    yield f"{dataset}: {len(formatted.classes)} classes, written to {folder}"
+    parts = (("train", formatted.train), ("val (the test split)", formatted.val))
+    for name, part in parts:
+        positives = part.labels.sum(axis=1).mean()
+        yield f"  {name}: {len(part.images):,} images, {positives:.2f} positives per image"
+
+
+def warnings(dataset: str, folder: Path, formatted: Formatted) -> Iterator[str]:
+    """Where the data differs from the official release, and pictures that are not there yet."""
+    release = RELEASES[dataset]
+    found = (len(formatted.train.images), len(formatted.val.images), len(formatted.classes))
+    expected = (*release.sizes, release.classes)
+    kinds = ("train images", "val images", "classes")
+    for kind, have, official in zip(kinds, found, expected, strict=True):
+        if have != official:
+            yield f"{dataset} has {have:,} {kind}, the official release {official:,}"
+    for part in (formatted.train, formatted.val):
+        missing = _missing_pictures(folder / release.images, part.images)
+        if missing:
+            yield f"{len(missing):,} of {len(part.images):,} pictures are missing: {missing[0]}"
+
+
+def _missing_pictures(folder: Path, images: np.ndarray) -> list[Path]:
+    """The images that are no files, found by listing each folder once."""
+    paths = [folder / str(image) for image in images]
+    there: dict[Path, set[str]] = {}
+    for parent in {path.parent for path in paths}:
+        there[parent] = {path.name for path in parent.iterdir()} if parent.is_dir() else set()
+    return [path for path in paths if path.name not in there[path.parent]]
+
+
+def _training_command(dataset: str, data_root: Path) -> str:
+    where = "" if data_root == Path("data") else f" --data_root {shlex.quote(str(data_root))}"
+    return f"python main.py --dataset {dataset} --mod_scheme LL-R{where}"
+
+
+def _refuse_unprepared(dataset: str, data_root: Path) -> None:
+    """Say what to do for the two sets that have no release to read."""
+    if dataset == "digits":
+        raise UserError("digits needs no files: train on it with `python main.py --dataset digits`")
+    if dataset == "nuswide":
+        raise UserError(
+            "nuswide has no formatter: put formatted_{train,val}_{images,labels}.npy of the SPML "
+            f"re-crawl (https://caltech.box.com/v/single-positive-multi-label) in "
+            f"{data_root / dataset} and its pictures in {data_root / dataset / 'Flickr'}, then "
+            "run `python -m data.observe nuswide`"
+        )
+
+
+def main(argv: Sequence[str]) -> None:
+    """Turn the official release in <data_root>/<dataset> into formatted files beside it."""
+    parser = cli.Parser(prog="python -m data.prepare", description=main.__doc__)
+    names = cli.choice(*KNOWN, "digits")
+    parser.add_argument("dataset", type=names, help=", ".join(RELEASES))
+    add_draw_flags(parser)
+    args = parser.parse_args(argv)
+    _refuse_unprepared(args.dataset, args.data_root)
+    folder = args.data_root / args.dataset
+    formatted = prepare(args.dataset, folder, args.num_pos, args.num_neg, args.seed)
+    for line in warnings(args.dataset, folder, formatted):
+        print(f"warning: {line}", file=sys.stderr)
+    print(*report(args.dataset, folder, formatted), sep="\n")
+    print(f"next: {_training_command(args.dataset, args.data_root)}")
+
+
+if __name__ == "__main__":
+    sys.exit(cli.run(main))

@@ -1,0 +1,1 @@
+"""The tests; `tests.releases` makes the tiny official releases that some of them read."""
