@@ -17,7 +17,9 @@ import torch
 from cli import UserError
 from config import Config
 from data import class_names, digits
+from data.formatted import PARTS, array_path, load_array
 from data.observe import observe_labels
+from data.prepare import RELEASES
 from loaders import Array, ImageFiles
 
 # Where the official layout keeps the pictures, and the classes where their names are fixed.
@@ -47,6 +49,11 @@ class Split:
         assert labels is not None, "load_data refuses a variant that the files do not hold"
         return labels
 
+    @property
+    def best_known(self) -> np.ndarray:
+        """The labels to test on, int8 [N, K]: the truth, or else what is annotated."""
+        return self.labels("observed" if self.truth is None else "clean")
+
     def take(self, places: np.ndarray) -> Split:
         """The images at these places alone, in that order."""
         truth = None if self.truth is None else self.truth[places]
@@ -68,7 +75,7 @@ def load_data(config: Config) -> Data:
     """The data of a run. Raises UserError where files are missing, wrong, or disagree."""
     if config.dataset == "digits":
         classes: tuple[str, ...] = digits.CLASSES
-        official, test = (_digits(part, config.image_size) for part in ("train", "val"))
+        official, test = (_digits(part, config.image_size) for part in PARTS)
     else:
         classes, official, test = read_formatted(
             config.dataset_dir, config.dataset, config.image_size
@@ -120,19 +127,17 @@ def read_formatted(
     """
     about = {"images": ".", "classes": None, "truth": "full", **DATASETS.get(name, {})}
     about.update(_read_about(folder))
-    train, test = (_read_part(folder, part, about, image_size) for part in ("train", "val"))
-    num_classes = [
-        (part.truth if part.truth is not None else part.observed).shape[1] for part in (train, test)
-    ]
-    if num_classes[0] != num_classes[1]:
+    train, test = (_read_part(folder, part, about, image_size) for part in PARTS)
+    num_classes, in_test = (part.best_known.shape[1] for part in (train, test))
+    if num_classes != in_test:
         raise UserError(
-            f"{folder}: the train labels have {num_classes[0]} columns, the val labels "
-            f"{num_classes[1]}: make both from the same class list"
+            f"{folder}: the train labels have {num_classes} columns, the val labels {in_test}: "
+            "make both from the same class list"
         )
-    classes = about["classes"] or [f"class {column}" for column in range(num_classes[0])]
-    if len(classes) != num_classes[0]:
+    classes = about["classes"] or [f"class {column}" for column in range(num_classes)]
+    if len(classes) != num_classes:
         raise UserError(
-            f"{folder}: {len(classes)} class names for {num_classes[0]} label columns: "
+            f"{folder}: {len(classes)} class names for {num_classes} label columns: "
             "correct `classes` in dataset.json"
         )
     return tuple(classes), train, test
@@ -189,61 +194,50 @@ def _read_about(folder: Path) -> dict[str, Any]:
 
 
 def _read_part(folder: Path, part: str, about: dict[str, Any], image_size: int) -> Split:
-    names = _read_array(folder / f"formatted_{part}_images.npy", ("U", "S"), dimensions=1)
-    names = names.astype(str)
+    path = array_path(folder, part, "images")
+    names = _read(path, "US", dimensions=1).astype(str)
     truth = observed = None
     if about["truth"] != "none":
-        path = folder / f"formatted_{part}_labels.npy"
-        truth = _read_labels(path, len(names), TRUTHS[about["truth"]])
-        if about["truth"] == "full":
-            truth = truth * 2 - 1
-    paths = [
-        folder / f"formatted_{part}_{kind}.npy" for kind in ("labels_obs", "uniform_labels_obs")
-    ]
+        truth = _read_labels(array_path(folder, part, "labels"), len(names), TRUTHS[about["truth"]])
+        truth = truth * 2 - 1 if about["truth"] == "full" else truth
+    kinds = ("labels_obs", "uniform_labels_obs")  # the latter in the newer files of SPML
+    paths = [array_path(folder, part, kind) for kind in kinds]
     path = next((path for path in paths if path.exists()), paths[0])
     if path.exists() or truth is None:
         observed = _read_labels(path, len(names), (-1, 0, 1))
-        if truth is not None and truth.shape != observed.shape:
-            raise UserError(
-                f"{path} has {observed.shape[1]} columns, the true labels "
-                f"{truth.shape[1]}: draw it anew with python -m data.observe"
-            )
+    if truth is not None and observed is not None and truth.shape != observed.shape:
+        raise UserError(
+            f"{path} has {observed.shape[1]} columns, the true labels {truth.shape[1]}: "
+            f"draw it anew with python -m data.observe {folder}"
+        )
     return Split(ImageFiles(folder / about["images"], names, image_size), truth, observed)
 
 
 def _read_labels(path: Path, num_images: int, values: tuple[int, ...]) -> np.ndarray:
-    labels = _read_array(path, ("i", "u", "f", "b"), dimensions=2)
+    labels = _read(path, "iufb", dimensions=2)
     if len(labels) != num_images:
         raise UserError(
             f"{path} has {len(labels)} rows for {num_images} images: "
             "both must come from the same preparation"
         )
-    if labels.shape[1] == 0 or num_images == 0:
-        raise UserError(f"{path} is empty: shape {labels.shape}")
+    if not labels.size:
+        raise UserError(f"{path} is empty, of shape {labels.shape}: make it again")
     strange = labels[~np.isin(labels, values)]
     if len(strange):
-        raise UserError(f"{path} holds {strange[0]}: labels must be one of {values}")
+        raise UserError(f"{path} holds {strange[0]}: a label is one of {values}")
     return labels.astype(np.int8)
 
 
-def _read_array(path: Path, kinds: tuple[str, ...], dimensions: int) -> np.ndarray:
-    try:
-        array = np.load(path, allow_pickle=False)
-    except FileNotFoundError:
-        raise UserError(f"{path} is missing: {_how_to_make(path.parent)}") from None
-    except (OSError, ValueError, EOFError) as error:
-        raise UserError(f"{path} is no plain numpy array: {error}") from None
-    if not isinstance(array, np.ndarray) or array.dtype.kind not in kinds:
+def _read(path: Path, kinds: str, dimensions: int) -> np.ndarray:
+    """The array in a file, if its dtype is of these kinds and it has so many dimensions."""
+    if not path.exists() and path.parent.name in RELEASES:
+        name, root = path.parent.name, path.parent.parent
+        where = "" if root == Path("data") else f" --data_root {root}"
+        raise UserError(f"{path} is missing: make it with python -m data.prepare {name}{where}")
+    array = load_array(path)
+    if array.dtype.kind not in kinds or array.ndim != dimensions:
         raise UserError(
-            f"{path} holds {getattr(array, 'dtype', 'an archive')} where numbers or names belong"
+            f"{path} holds {array.dtype} of shape {array.shape}, where "
+            f"{'names [N]' if dimensions == 1 else 'labels [N, K]'} belong"
         )
-    if array.ndim != dimensions:
-        raise UserError(f"{path} has shape {array.shape}: {dimensions} dimensions are expected")
     return array
-
-
-def _how_to_make(folder: Path) -> str:
-    if folder.name in ("pascal", "coco", "cub"):
-        root = "" if folder.parent == Path("data") else f" --data_root {folder.parent}"
-        return f"make it with python -m data.prepare {folder.name}{root}"
-    return "see data/README.md for the files that belong there"

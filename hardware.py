@@ -1,0 +1,46 @@
+"""Where to compute, and in which precision."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from cli import UserError
+
+
+@dataclass(frozen=True)
+class Hardware:
+    """A device, and the precision of the forward pass there."""
+
+    device: torch.device
+    half: torch.dtype | None = None  # under autocast; None: float32
+
+    def autocast(self) -> torch.autocast:
+        """The context of a forward pass."""
+        return torch.autocast(self.device.type, dtype=self.half, enabled=self.half is not None)
+
+    def __str__(self) -> str:
+        name = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else "cpu"
+        return f"{name}, {str(self.half or torch.float32).removeprefix('torch.')}"
+
+
+def find_hardware(device: str = "auto", gpu_num: int = 0, amp: str = "auto") -> Hardware:
+    """What these settings mean on this machine.
+
+    device: auto, cpu or cuda; amp: auto (bf16 on GPUs that have it), off, bf16 or fp16.
+    Raises UserError for what is not to be had here.
+    """
+    gpus = torch.cuda.device_count()
+    if device == "cuda" and not gpus:
+        raise UserError("--device cuda: PyTorch finds no GPU here: give --device cpu or auto")
+    if device == "cpu" or not gpus:
+        if amp == "fp16":
+            raise UserError("--amp fp16 needs a GPU: give bf16 or off")
+        return Hardware(torch.device("cpu"), torch.bfloat16 if amp == "bf16" else None)
+    if gpu_num >= gpus:
+        raise UserError(f"--gpu_num {gpu_num}: this machine has {gpus} GPUs, counted from 0")
+    if amp == "auto":
+        amp = "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "off"
+    half = {"off": None, "bf16": torch.bfloat16, "fp16": torch.float16}[amp]
+    return Hardware(torch.device("cuda", gpu_num), half)
