@@ -7,7 +7,7 @@ annotated (int8), whatever the files hold.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ import torch
 from cli import UserError
 from config import Config
 from data import class_names, digits
+from data.cache import keep_decoded
 from data.formatted import PARTS, array_path, load_array
 from data.observe import observe_labels
 from data.prepare import RELEASES
@@ -79,6 +80,13 @@ def load_data(config: Config) -> Data:
     else:
         classes, official, test = read_formatted(
             config.dataset_dir, config.dataset, config.image_size
+        )
+        folder = Path(config.data_root) / "cache"
+        official, test = (
+            replace(
+                part, images=keep_decoded(part.images, config.cache, folder, config.num_workers)
+            )
+            for part in (official, test)
         )
     for flag, variant in (
         ("--train_set_variant", config.train_set_variant),

@@ -20,22 +20,26 @@ Batch = tuple[Tensor, Tensor]  # images uint8 [B, 3, H, W] (or features float [B
 
 
 class Array(Dataset):
-    """Images or features that are held in memory, uint8 [N, 3, H, W] or float [N, D]."""
+    """Images or features held in memory or mapped from a file: uint8 [N, 3, H, W], float [N, D].
 
-    def __init__(self, rows: Tensor) -> None:
+    `places` are the rows that count, in order; all of them where it is None.
+    """
+
+    def __init__(self, rows: Tensor, places: Tensor | None = None) -> None:
         self.rows = rows
+        self.places = torch.arange(len(rows)) if places is None else places
 
     def __len__(self) -> int:
-        return len(self.rows)
+        return len(self.places)
 
     def __getitems__(self, index: Sequence[int]) -> Batch:
         """The rows of a whole mini-batch, with their index."""
         chosen = torch.as_tensor(index)
-        return self.rows[chosen], chosen
+        return self.rows[self.places[chosen]], chosen
 
-    def take(self, index: np.ndarray) -> Array:
-        """The rows of `index` alone."""
-        return Array(self.rows[torch.from_numpy(index)])
+    def take(self, places: np.ndarray) -> Array:
+        """The rows at these places alone; nothing is copied."""
+        return Array(self.rows, self.places[torch.from_numpy(places)])
 
 
 class ImageFiles(Dataset):
@@ -58,9 +62,9 @@ class ImageFiles(Dataset):
             return error
         return torch.stack(images), torch.as_tensor(index)
 
-    def take(self, index: np.ndarray) -> ImageFiles:
-        """The files of `index` alone."""
-        return ImageFiles(self.folder, self.names[index], self.size)
+    def take(self, places: np.ndarray) -> ImageFiles:
+        """The files at these places alone."""
+        return ImageFiles(self.folder, self.names[places], self.size)
 
 
 def read_image(path: Path, size: int) -> Tensor:
