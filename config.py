@@ -337,7 +337,7 @@ def _check(values: dict[str, Any]) -> None:
 def _usual(config: Config) -> dict[str, Any]:
     chosen = {name: getattr(config, name) for name in ("dataset", "mod_scheme", "optimizer")}
     usual = _recipe(chosen)
-    if not usual["use_pretrained"]:
+    if not config.use_pretrained:
         usual["weights"] = "none"
     return usual
 

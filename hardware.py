@@ -20,6 +20,11 @@ class Hardware:
         """The context of a forward pass."""
         return torch.autocast(self.device.type, dtype=self.half, enabled=self.half is not None)
 
+    @property
+    def pins_memory(self) -> bool:
+        """Whether batches are copied to the device faster from pinned memory."""
+        return self.device.type == "cuda"
+
     def __str__(self) -> str:
         name = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else "cpu"
         return f"{name}, {str(self.half or torch.float32).removeprefix('torch.')}"

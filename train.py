@@ -136,6 +136,14 @@ def evaluate(forward: Callable[[Tensor], Tensor], images: DataLoader, hardware: 
     return torch.cat(results).cpu()
 
 
+def evaluation_loader(
+    images: ImageFiles | Array, batch_size: int, num_workers: int, hardware: Hardware
+) -> DataLoader:
+    """A loader of the images in their order; `batch_size` is that of training."""
+    order = BatchOrder(len(images), EVALUATE_AT_ONCE * batch_size)
+    return make_loader(images, order, num_workers, hardware.pins_memory)
+
+
 def flip(images: Tensor, rng: torch.Generator) -> Tensor:
     """The images [B, 3, H, W], each flipped left-right with probability 0.5."""
     chosen = (torch.rand(len(images), generator=rng) < 0.5).to(images.device, non_blocking=True)
@@ -221,21 +229,20 @@ def _build_loaders(
 ) -> dict[str, DataLoader]:
     """Loaders of the splits' images, or of their features where only the head is trained."""
 
-    def loader(images: ImageFiles | Array, seed: int | None = None) -> DataLoader:
-        size = config.bsize if seed is not None else EVALUATE_AT_ONCE * config.bsize
-        order = BatchOrder(len(images), size, seed)
-        return make_loader(images, order, config.num_workers, hardware.device.type == "cuda")
+    def in_order(images: ImageFiles | Array) -> DataLoader:
+        return evaluation_loader(images, config.bsize, config.num_workers, hardware)
 
     splits = {"train": data.train, "val": data.val, "test": data.test}
     images: dict[str, ImageFiles | Array] = {name: split.images for name, split in splits.items()}
     if config.use_feats:
         state.model.eval()
         for name, source in images.items():
-            features = evaluate(state.model.features, loader(source), hardware)
-            images[name] = Array(features)
+            images[name] = Array(evaluate(state.model.features, in_order(source), hardware))
+    order = BatchOrder(len(images["train"]), config.bsize, config.seed)
     return {
-        name: loader(source, config.seed if name == "train" else None)
-        for name, source in images.items()
+        "train": make_loader(images["train"], order, config.num_workers, hardware.pins_memory),
+        "val": in_order(images["val"]),
+        "test": in_order(images["test"]),
     }
 
 

@@ -1,0 +1,43 @@
+"""Evaluate the best model of a run again: `python -m tools.evaluate RUN_DIR --split test`."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from collections.abc import Sequence
+
+import cli
+
+
+def main(argv: Sequence[str]) -> None:
+    """Print the mAP of a run's best epoch on its test, val or train images, clean labels."""
+    parser = cli.Parser(prog="python -m tools.evaluate", description=main.__doc__)
+    parser.add_argument("run_dir", help="the run's folder")
+    parser.add_argument("--split", type=cli.choice("test", "val", "train"), default="test",
+                        metavar="{test,val,train}", help="(%(default)s)")  # fmt: skip
+    parser.add_argument("--per_class", action="store_true", help="print the AP of each class too")
+    parser.add_argument("--data_root", help="folder of the data sets, if it is no longer the run's")
+    parser.add_argument("--device", type=cli.choice("auto", "cpu", "cuda"), default="auto",
+                        metavar="{auto,cpu,cuda}", help="(%(default)s)")  # fmt: skip
+    args = parser.parse_args(argv)
+    from datasets import load_data
+    from hardware import find_hardware
+    from instrumentation import mean_average_precision
+    from train import evaluate, evaluation_loader, load_run
+
+    model, config, classes = load_run(args.run_dir)
+    config = dataclasses.replace(config, data_root=args.data_root or config.data_root)
+    split = getattr(load_data(config), args.split)
+    hardware = find_hardware(args.device, config.gpu_num, config.amp)
+    loader = evaluation_loader(split.images, config.bsize, config.num_workers, hardware)
+    scores = evaluate(model.to(hardware.device), loader, hardware).numpy()
+    mean, ap = mean_average_precision(scores, split.best_known)
+    if args.per_class:
+        width = max(map(len, classes))
+        for name, value in zip(classes, ap, strict=True):
+            print(f"{name:<{width}} {value:7.3f}")
+    print(f"{args.split.capitalize()} mAP : {mean:.3f} on {len(split):,} images")
+
+
+if __name__ == "__main__":
+    sys.exit(cli.run(main))
