@@ -12,59 +12,17 @@ import dataclasses
 import hashlib
 import json
 import re
+import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from cli import Parser, UserError, boolean, choice, did_you_mean, flag, flags_parser, number
+from recipes import BACKBONES, OPTIMIZERS, OTHER_DATASETS, RECIPES, SCHEMES
 
-SCHEMES = ("AN", "LL-R", "LL-Ct", "LL-Cp")
-BACKBONES = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "resnet8")
-
-# The authors' best settings (issue 4 of their repository); delta_rel in percent per epoch.
-# digits: chosen by val mAP on seed 0, see README.md.
-RECIPES: dict[str, dict[str, Any]] = {
-    "digits": {
-        "arch": "resnet8",
-        "use_pretrained": False,
-        "image_size": 24,
-        "flip": False,
-        "optimizer": "adam",
-        "lr": 1e-3,
-        "bsize": 32,
-        "num_epochs": 12,
-        "early_stop_drop": 100.0,
-        "delta_rel": {"LL-R": 1.5, "LL-Ct": 1.5, "LL-Cp": 1.5},
-    },
-    "pascal": {
-        "optimizer": "sgd",
-        "lr": 5e-3,
-        "delta_rel": {"LL-R": 0.2, "LL-Ct": 0.2, "LL-Cp": 0.1},
-    },
-    "coco": {
-        "optimizer": "adam",
-        "lr": 1e-5,
-        "delta_rel": {"LL-R": 0.4, "LL-Ct": 0.2, "LL-Cp": 0.2},
-    },
-    "nuswide": {
-        "optimizer": "adam",
-        "lr": 1e-5,
-        "delta_rel": {"LL-R": 0.4, "LL-Ct": 0.2, "LL-Cp": 0.2},
-    },
-    "cub": {
-        "optimizer": "adam",
-        "lr": 7.5e-5,
-        "delta_rel": {"LL-R": 0.4, "LL-Ct": 0.4, "LL-Cp": 0.2},
-    },
-}
-OTHER_DATASETS = "coco"  # whose recipe a folder of the user's own takes
-OPTIMIZERS = {
-    "adam": {"lr": 1e-5, "weight_decay": 0.0},
-    "sgd": {"lr": 5e-3, "weight_decay": 1e-3},
-}
 BY_RECIPE = "by recipe"
 
 
@@ -222,16 +180,23 @@ def parse_args(argv: Sequence[str]) -> Config:
 
 def describe(config: Config) -> str:
     """The settings as a table, a group at a time; `*` marks what differs from the recipe."""
-    usual = _usual(config)
+    unusual = dict(_unusual(config))
     lines = []
     for group in dict.fromkeys(f.metadata["group"] for f in FLAGS.values()):
         lines.append(group)
-        for f in FLAGS.values():
+        for name, f in FLAGS.items():
             if f.metadata["group"] == group and f.metadata["saved"]:
-                value = getattr(config, f.name)
-                mark = "*" if f.metadata["names_run"] and value != usual[f.name] else " "
-                lines.append(f"  {mark} {f.name:<26}{value}")
-    return "\n".join([*lines, f"(* differs from the recipe)  folder: {config.run_dir}"])
+                mark = "*" if name in unusual else " "
+                lines.append(f"  {mark} {name:<26}{_written(getattr(config, name))}")
+    return "\n".join([*lines, "* differs from the recipe", f"folder: {config.run_dir}"])
+
+
+def command(config: Config) -> str:
+    """The shortest command line that gives these settings."""
+    words = ["python", "main.py", "--dataset", config.dataset, "--mod_scheme", config.mod_scheme]
+    for name, value in _unusual(config):
+        words += [f"--{name}", _written(value)]
+    return shlex.join(words)
 
 
 def _parser() -> Parser:
@@ -342,31 +307,40 @@ def _usual(config: Config) -> dict[str, Any]:
     return usual
 
 
+def _unusual(config: Config) -> Iterator[tuple[str, Any]]:
+    """The settings that change results and differ from the recipe, but data set and scheme."""
+    usual = _usual(config)
+    for name, f in FLAGS.items():
+        value = getattr(config, name)
+        matters = f.metadata["names_run"] and name not in ("dataset", "mod_scheme")
+        if matters and value != usual[name]:
+            yield name, value
+
+
 def _exp_name(config: Config) -> str:
     """A folder name that two runs share only if all settings that matter are the same."""
-    usual = _usual(config)
-    always = ("dataset", "mod_scheme", "delta_rel", "optimizer", "lr", "seed")
-    name = (
-        f"{_short(config.dataset) if config.dataset not in RECIPES else config.dataset}"
-        f"_{config.mod_scheme}_{_short(config.delta_rel)}_{config.optimizer}_{_short(config.lr)}"
-        f"_seed{config.seed}"
-    )
-    for f in FLAGS.values():
-        value = getattr(config, f.name)
-        matters = f.metadata["names_run"] and f.name not in always
-        if matters and value != usual[f.name]:
-            name += f"_{f.name}-{_short(value)}"
+    dataset = config.dataset if config.dataset in RECIPES else _short(config.dataset)
+    always = ("delta_rel", "optimizer", "lr", "seed")
+    main = (config.delta_rel, config.optimizer, config.lr)
+    parts = [dataset, config.mod_scheme, *map(_short, main), f"seed{config.seed}"]
+    parts += [f"{name}-{_short(value)}" for name, value in _unusual(config) if name not in always]
+    name = "_".join(parts)
     return name if len(name) <= 160 else f"{name[:140]}-{_digest(name)}"
 
 
 def _short(value: Any) -> str:
     """A value as a part of a folder name; a path becomes its last part and a digest of it all."""
+    if isinstance(value, str) and ("/" in value or Path(value).exists()):
+        path = Path(value).resolve()
+        return f"{re.sub(r'[^A-Za-z0-9.-]', '-', path.name)}-{_digest(path)}"
+    return _written(value)
+
+
+def _written(value: Any) -> str:
+    """A value as it is written after its flag."""
     if isinstance(value, float):
         return f"{value:.12g}"
-    text = str(value)
-    if isinstance(value, str) and ("/" in text or Path(text).exists()):
-        return f"{re.sub(r'[^A-Za-z0-9.-]', '-', Path(text).name)}-{_digest(Path(text).resolve())}"
-    return text.lower() if isinstance(value, bool) else text
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _digest(value: object) -> str:
