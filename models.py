@@ -184,11 +184,7 @@ def _resnet8() -> nn.Module:
         BasicBlock(inner, outer, stride, _shortcut(inner, outer, stride))
         for inner, outer, stride in ((32, 32, 1), (32, 64, 2), (64, 128, 2))
     ]
-    network = nn.Sequential(stem, *blocks)
-    for module in network.modules():
-        if isinstance(module, nn.Conv2d):
-            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-    return network
+    return nn.Sequential(stem, *blocks)
 
 
 def _shortcut(inner: int, outer: int, stride: int) -> nn.Module | None:
