@@ -171,11 +171,19 @@ def parse_args(argv: Sequence[str]) -> Config:
     note on stderr where a value was chosen that the user may not expect.
     """
     given = vars(_parser().parse_args(argv))
-    saved = _read_saved(given["config"]) if given.get("config") else {}
+    try:
+        saved = _read_saved(given["config"]) if given.get("config") else {}
+    except UserError as error:
+        raise UserError(f"--config: {error}") from None
     config, notes = _resolve(given, saved)
     for note in notes:
         print(f"note: {note}", file=sys.stderr)
     return config
+
+
+def read_config(path: str | Path) -> Config:
+    """The settings of a run from its config.json. Raises UserError where they are not right."""
+    return _resolve({}, _read_saved(str(path)))[0]
 
 
 def describe(config: Config) -> str:
@@ -217,15 +225,13 @@ def _read_saved(path: str) -> dict[str, Any]:
     try:
         saved = json.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise UserError(f"--config: cannot read {path}: {error}") from None
+        raise UserError(f"{path} cannot be read as a run's config.json: {error}") from None
     if not isinstance(saved, dict):
-        raise UserError(f"--config: {path} is no run's config.json: not an object of settings")
+        raise UserError(f"{path} is no run's config.json: not an object of settings")
     saved.pop("environment", None)
     for name in saved:
         if name not in FLAGS or not FLAGS[name].metadata["saved"]:
-            raise UserError(
-                f"--config: {path} has no such setting: {name!r}{did_you_mean(name, FLAGS)}"
-            )
+            raise UserError(f"{path}: there is no setting {name!r}{did_you_mean(name, FLAGS)}")
     argv = [word for name, value in saved.items() for word in (f"--{name}", str(value))]
     return vars(_parser().parse_args(argv))
 

@@ -70,20 +70,27 @@ class ImageFiles(Dataset):
 def read_image(path: Path, size: int) -> Tensor:
     """An image file as uint8 [3, size, size], RGB, resized with antialiasing, not cropped.
 
-    JPEG and PNG by torchvision's decoder, what that refuses (CMYK, say) by PIL.
     Raises UserError, naming the file, for one that is missing or no image.
     """
-    from torchvision.io import ImageReadMode, decode_image
     from torchvision.transforms.v2.functional import resize
 
+    return resize(_decode(path), [size, size], antialias=True)
+
+
+def _decode(path: Path) -> Tensor:
+    """uint8 [3, H, W], by torchvision's decoder, which is fast; by PIL what that refuses.
+
+    Newer releases of torchvision announce that they will drop their decoder.
+    """
     try:
-        image = decode_image(str(path), mode=ImageReadMode.RGB)
-    except RuntimeError:
-        image = _read_with_pil(path)
-    return resize(image, [size, size], antialias=True)
+        from torchvision.io import ImageReadMode, decode_image
+
+        return decode_image(str(path), mode=ImageReadMode.RGB)
+    except (ImportError, RuntimeError):
+        return _decode_with_pil(path)
 
 
-def _read_with_pil(path: Path) -> Tensor:
+def _decode_with_pil(path: Path) -> Tensor:
     from PIL import Image
 
     try:

@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from checkpoint import BEST, PREVIOUS, State, clear, is_started
 from cli import UserError
-from config import FLAGS, Config, parse_args
+from config import FLAGS, Config, read_config
 from datasets import Data, load_data
 from hardware import Hardware, find_hardware
 from instrumentation import (
@@ -156,7 +156,7 @@ def load_run(run_dir: str | Path) -> tuple[ImageClassifier, Config, tuple[str, .
     Raises UserError where the folder holds no such run.
     """
     folder = Path(run_dir)
-    config = parse_args(["--config", str(folder / "config.json")])
+    config = read_config(folder / "config.json")
     saved = load_tensors(folder / BEST)
     model = build_model(config.arch, len(saved["classes"]))
     model.load_state_dict(saved["model"])

@@ -1,0 +1,117 @@
+"""The tools on finished runs, and that what is committed agrees with what they say."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+import cli
+from cli import UserError
+from tests import tiny
+from tools import evaluate, report
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """Two seeds of LL-R and one of AN on the tiny folder."""
+    root = tmp_path_factory.mktemp("runs")
+    folder = tiny.make_folder(root)
+    for scheme, seed in (("LL-R", 1), ("LL-R", 2), ("AN", 1)):
+        more = ("--mod_scheme", scheme, "--seed", str(seed), "--exp_name", f"{scheme}{seed}")
+        tiny.train(folder, root / "results", *more)
+    return root / "results"
+
+
+def summary(run_dir):
+    return json.loads((run_dir / "summary.json").read_text())
+
+
+@pytest.mark.parametrize("more", [[], ["--num_workers", "2"]])
+def test_evaluate_gives_the_test_map_of_the_summary_again(runs, capsys, more):
+    evaluate.main([str(runs / "LL-R1"), *more])
+    printed = capsys.readouterr().out
+    assert printed == f"Test mAP : {summary(runs / 'LL-R1')['test_map']:.3f} on 10 images\n"
+
+
+def test_evaluate_on_val_gives_the_map_that_chose_the_epoch(runs, capsys):
+    evaluate.main([str(runs / "LL-R1"), "--split", "val", "--per_class"])
+    *classes, last = capsys.readouterr().out.splitlines()
+    assert last == f"Val mAP : {summary(runs / 'LL-R1')['val_map']:.3f} on 6 images"
+    assert [line.split()[:2] for line in classes] == [["class", str(k)] for k in range(4)]
+
+
+def test_evaluate_without_a_run_is_one_line(tmp_path, capsys):
+    assert cli.run(evaluate.main, [str(tmp_path)]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_report_has_a_row_a_method_with_mean_and_deviation(runs):
+    head, _, an, llr = report.markdown(report.read_runs(runs)).splitlines()
+    maps = [summary(runs / name)["test_map"] for name in ("LL-R1", "LL-R2")]
+    mean = sum(maps) / 2
+    deviation = (sum((value - mean) ** 2 for value in maps) / 1) ** 0.5
+    assert head.startswith("| method |")
+    assert an.startswith("| AN |  |")
+    assert llr.startswith(f"| LL-R | 10 | {mean:.1f} ± {deviation:.1f} |")
+    assert "| 1, 2 |" in llr
+
+
+def test_every_command_of_the_report_gives_the_settings_of_its_run(runs):
+    from config import command, parse_args
+
+    for run in report.read_runs(runs):
+        words = command(run.config).split()
+        assert words[:2] == ["python", "main.py"]
+        again = parse_args(words[2:]).settings()
+        ours = run.config.settings()
+        not_named = ("save_path", "exp_name", "num_workers")
+        assert {n: v for n, v in again.items() if n not in not_named} == {
+            n: v for n, v in ours.items() if n not in not_named
+        }
+
+
+def test_report_writes_between_the_markers_and_nowhere_else(runs, tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text("before\n<!-- results -->\nold\n<!-- /results -->\nafter\n")
+    for _ in range(2):
+        report.main([str(runs), "--write", str(page)])
+    text = page.read_text()
+    assert text.startswith("before\n<!-- results -->\n| method |")
+    assert text.endswith("|\n<!-- /results -->\nafter\n")
+    assert "old" not in text
+    page.write_text("no markers")
+    with pytest.raises(UserError, match="<!-- results -->"):
+        report.main([str(runs), "--write", str(page)])
+
+
+def test_report_of_an_empty_folder_is_one_line(tmp_path):
+    with pytest.raises(UserError, match="no finished run"):
+        report.read_runs(tmp_path)
+
+
+def test_the_table_in_the_readme_is_that_of_the_committed_records():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    table = report.markdown(report.read_runs(ROOT / "results" / "digits"))
+    assert report.insert(readme, "digits", table) == readme
+
+
+def commands(page):
+    """The commands of the code blocks of a page."""
+    blocks = re.findall(r"```(?:bash|sh)\n(.*?)```", page, flags=re.DOTALL)
+    return [line for block in blocks for line in block.splitlines() if line.strip()]
+
+
+def test_every_training_command_of_the_readme_is_right(tmp_path):
+    from config import parse_args
+
+    tried = 0
+    for line in commands((ROOT / "README.md").read_text(encoding="utf-8")):
+        for part in line.split("#")[0].split("&&"):
+            words = part.split()
+            if words[:2] == ["python", "main.py"] and "path/to" not in part and "RUN" not in part:
+                parse_args(words[2:])
+                tried += 1
+    assert tried >= 3

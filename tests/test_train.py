@@ -1,0 +1,353 @@
+"""Whole runs: what they leave, how they are resumed, and that each setting does what it says."""
+
+import csv
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+
+import train as training
+from cli import UserError
+from data.formatted import array_path, write_array
+from hardware import find_hardware
+from instrumentation import METRICS
+from models import build_model
+from tests import releases, tiny
+from tests.tiny import SCHEMES, assert_same_tensors, load
+
+SUMMARY = {
+    "dataset", "mod_scheme", "delta_rel", "optimizer", "lr", "bsize", "seed", "num_epochs",
+    "best_epoch", "epochs_run", "val_map", "test_map", "test_map_last", "seconds",
+    "empty_classes", "test_ap",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tiny.make_folder(tmp_path_factory.mktemp("data"))
+
+
+def metrics(run_dir, without=("images_per_s", "seconds")):
+    rows = csv.DictReader((run_dir / "metrics.csv").open())
+    return [{k: v for k, v in row.items() if k not in without} for row in rows]
+
+
+def stop_in(monkeypatch, epoch, error=KeyboardInterrupt):
+    """Let training be stopped in the middle of that epoch."""
+    one_epoch = training.train_one_epoch
+
+    def stopping(state, images, at, *rest):
+        audit = one_epoch(state, images, at, *rest)
+        if at == epoch:
+            raise error
+        return audit
+
+    monkeypatch.setattr(training, "train_one_epoch", stopping)
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_a_run_leaves_every_file_of_the_contract(folder, tmp_path, scheme, capsys):
+    summary, run_dir = tiny.train(folder, tmp_path, "--mod_scheme", scheme)
+
+    best = f"Test mAP : {summary['test_map']:.3f} when trained until epoch {summary['best_epoch']}"
+    assert capsys.readouterr().out.splitlines()[-1] == best
+    assert set(summary) == SUMMARY
+    assert json.loads((run_dir / "summary.json").read_text()) == summary
+    rows = metrics(run_dir, without=())
+    assert tuple(rows[0]) == METRICS
+    assert [int(row["epoch"]) for row in rows] == [1, 2, 3]
+    config = json.loads((run_dir / "config.json").read_text())
+    assert config["mod_scheme"] == scheme
+    assert {"python", "torch", "torchvision", "git_commit", "command_line"} <= set(
+        config["environment"]
+    )
+    assert (run_dir / "curves.png").read_bytes().startswith(b"\x89PNG")
+    assert "epoch  3/3" in (run_dir / "train.log").read_text()
+    assert len(load(run_dir / "last.pt")["rows"]) == 3
+    assert len(load(run_dir / "last.previous.pt")["rows"]) == 2
+    assert load(run_dir / "bestmodel.pt")["epoch"] == summary["best_epoch"]
+
+
+def test_rates_and_counts_follow_the_schemes(folder, tmp_path):
+    """24 training images, 4 classes, 1 observed each: 72 unobserved labels, 12 a batch of 4."""
+    expected = {
+        "AN": [(0, 0), (0, 0), (0, 0)],
+        "LL-R": [(0, 0), (0.1, 6 * 2), (0.2, 6 * 3)],  # ceil(1.2) and ceil(2.4) a batch
+        "LL-Ct": [(0, 0), (0.1, 6 * 2), (0.2, 6 * 3)],
+    }
+    for scheme, values in expected.items():
+        _, run_dir = tiny.train(folder, tmp_path / scheme, "--mod_scheme", scheme)
+        rows = metrics(run_dir)
+        assert [(float(row["rate"]), int(row["selected"])) for row in rows] == values
+
+
+def test_permanent_corrections_are_kept_in_the_checkpoint(folder, tmp_path):
+    _, run_dir = tiny.train(folder, tmp_path, "--mod_scheme", "LL-Cp")
+    rows = metrics(run_dir)
+    corrected = load(run_dir / "last.pt")["labels"]["corrected"]
+    observed = np.load(array_path(folder, "train", "labels_obs"))
+    train, _ = training_places(folder)
+    assert corrected.sum() == sum(int(row["selected"]) for row in rows) > 0
+    assert not corrected[torch.from_numpy(observed[train] != 0)].any()
+    truth = np.load(array_path(folder, "train", "labels"))[train]
+    missing = (truth == 1) & (observed[train] == 0)
+    recall = (corrected.numpy() & missing).sum() / missing.sum()
+    assert float(rows[-1]["selected_recall"]) == pytest.approx(recall, rel=1e-5)
+
+
+def training_places(folder):
+    from datasets import split_indices
+
+    return split_indices(len(np.load(array_path(folder, "train", "images"))), 0.2, 1200)
+
+
+def test_full_labels_leave_nothing_to_select_and_equal_assume_negative(folder, tmp_path):
+    clean = ("--train_set_variant", "clean")
+    _, plain = tiny.train(folder, tmp_path / "an", "--mod_scheme", "AN", *clean)
+    for scheme in SCHEMES[1:]:
+        _, run_dir = tiny.train(folder, tmp_path / scheme, "--mod_scheme", scheme, *clean)
+        assert_same_tensors(load(run_dir / "last.pt")["model"], load(plain / "last.pt")["model"])
+        assert [row["selected"] for row in metrics(run_dir)] == ["0"] * 3
+        assert {row["loss_fn"] for row in metrics(run_dir)} == {""}
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize("epoch", [1, 2, 3])
+def test_a_resumed_run_equals_the_uninterrupted_one(folder, tmp_path, monkeypatch, scheme, epoch):
+    _, whole = tiny.train(folder, tmp_path / "whole", "--mod_scheme", scheme)
+    with monkeypatch.context() as patch:
+        stop_in(patch, epoch)
+        with pytest.raises(KeyboardInterrupt):
+            tiny.train(folder, tmp_path / "parts", "--mod_scheme", scheme)
+    _, parts = tiny.train(folder, tmp_path / "parts", "--mod_scheme", scheme, "--resume")
+
+    for name in ("last.pt", "bestmodel.pt"):
+        assert_same_tensors(load(parts / name), load(whole / name))
+    assert metrics(parts) == metrics(whole)
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
+def test_workers_do_not_change_the_result(folder, tmp_path, optimizer):
+    runs = [
+        tiny.train(folder, tmp_path / n, "--num_workers", n, "--optimizer", optimizer)[1]
+        for n in ("0", "2")
+    ]
+    assert_same_tensors(*(load(run_dir / "last.pt") for run_dir in runs))
+
+
+@pytest.mark.parametrize("mode", ["memory", "disk"])
+def test_cached_images_do_not_change_the_result(folder, tmp_path, mode):
+    root = ("--data_root", str(tmp_path / "data"))
+    runs = [
+        tiny.train(folder, tmp_path / cache, "--cache", cache, *root)[1] for cache in ("none", mode)
+    ]
+    assert_same_tensors(*(load(run_dir / "last.pt") for run_dir in runs))
+    cached = list((tmp_path / "data").glob("cache/*.npy"))
+    assert len(cached) == (2 if mode == "disk" else 0)
+
+
+def test_another_seed_is_another_run(folder, tmp_path):
+    weights = [
+        load(tiny.train(folder, tmp_path / s, "--seed", s)[1] / "last.pt")["model"]["head.weight"]
+        for s in ("0", "1")
+    ]
+    assert not torch.equal(*weights)
+
+
+def test_a_run_is_never_overwritten_unasked(folder, tmp_path):
+    _, run_dir = tiny.train(folder, tmp_path)
+    before = {path.name: path.read_bytes() for path in run_dir.iterdir()}
+    with pytest.raises(UserError, match=r"--resume .* --overwrite .* --exp_name"):
+        tiny.train(folder, tmp_path)
+    with pytest.raises(UserError, match=r"--lr 0\.001, not 0\.002"):
+        tiny.train(folder, tmp_path, "--resume", "--lr", "0.002")
+    assert {path.name: path.read_bytes() for path in run_dir.iterdir()} == before
+
+    tiny.train(folder, tmp_path, "--overwrite", "--num_epochs", "1")
+    assert len(metrics(run_dir)) == 1
+    assert "epoch  3/3" not in (run_dir / "train.log").read_text()
+
+
+def test_resuming_a_finished_run_repeats_its_result_without_training(
+    folder, tmp_path, monkeypatch, capsys
+):
+    summary, _ = tiny.train(folder, tmp_path)
+    last_line = capsys.readouterr().out.splitlines()[-1]
+    stop_in(monkeypatch, 1, error=AssertionError)
+    assert tiny.train(folder, tmp_path, "--resume")[0] == summary
+    assert capsys.readouterr().out.splitlines() == [last_line]
+
+
+def test_more_epochs_may_be_asked_for_later(folder, tmp_path):
+    tiny.train(folder, tmp_path / "grown", "--num_epochs", "2")
+    _, grown = tiny.train(folder, tmp_path / "grown", "--num_epochs", "3", "--resume")
+    _, whole = tiny.train(folder, tmp_path / "whole", "--num_epochs", "3")
+    assert_same_tensors(load(grown / "last.pt"), load(whole / "last.pt"))
+    with pytest.raises(UserError, match="--num_epochs 3, not 2"):
+        tiny.train(folder, tmp_path / "grown", "--num_epochs", "2", "--resume")
+
+
+def test_a_damaged_checkpoint_falls_back_to_the_one_before(folder, tmp_path, capsys):
+    _, whole = tiny.train(folder, tmp_path / "whole")
+    _, run_dir = tiny.train(folder, tmp_path / "damaged")
+    (run_dir / "summary.json").unlink()
+    content = (run_dir / "last.pt").read_bytes()
+    (run_dir / "last.pt").write_bytes(content[: len(content) // 2])
+    tiny.train(folder, tmp_path / "damaged", "--resume")
+    assert "resumed after epoch 2" in capsys.readouterr().out
+    assert_same_tensors(load(run_dir / "last.pt"), load(whole / "last.pt"))
+
+
+def test_the_best_epoch_is_chosen_by_the_labels_that_val_set_variant_names(folder, tmp_path):
+    for variant, column in (("clean", "val_map"), ("observed", "val_map_observed")):
+        summary, run_dir = tiny.train(
+            folder, tmp_path / variant, "--val_set_variant", variant, "--num_epochs", "6"
+        )
+        maps = [float(row[column]) for row in metrics(run_dir)]
+        assert summary["best_epoch"] == 1 + int(np.argmax(maps))
+        assert summary["val_map"] == pytest.approx(max(maps), rel=1e-5)
+
+
+def test_clean_and_observed_choose_differently(folder):
+    """Rows whose two columns peak in different epochs: the flag decides which counts."""
+    rows = [{"val_map": 1.0, "val_map_observed": 2.0}, {"val_map": 2.0, "val_map_observed": 1.0}]
+    for variant, best in (("clean", 2), ("observed", 1)):
+        config = tiny.settings(folder, folder, "--val_set_variant", variant)
+        run = training.Run(config, *[None] * 3, state=type("S", (), {"rows": rows}), loaders={})
+        assert run.best_epoch == best
+
+
+@pytest.mark.parametrize(("maps", "stops"), [([50.0, 47.0], False), ([50.0, 46.9], True)])
+def test_training_stops_early_once_val_map_has_fallen_by_more_than_3(folder, maps, stops):
+    config = tiny.settings(folder, folder, "--early_stop_drop", "3")
+    state = type("S", (), {"rows": [{"val_map": value} for value in maps], "epoch": len(maps)})
+    assert training.Run(config, *[None] * 3, state=state, loaders={}).is_trained is stops
+
+
+def test_early_stop_ends_a_run(folder, tmp_path, monkeypatch):
+    values = iter([50.0, 60.0, 56.0, 99.0])
+    monkeypatch.setattr(
+        training,
+        "_validate",
+        lambda run: {"val_map": next(values), "val_map_observed": None},
+    )
+    summary, _ = tiny.train(folder, tmp_path, "--early_stop_drop", "3", "--num_epochs", "4")
+    assert (summary["epochs_run"], summary["best_epoch"]) == (3, 2)
+
+
+@pytest.mark.parametrize("flag", ["--use_feats", "--freeze_feature_extractor"])
+def test_a_fixed_backbone_stays_what_it_was(folder, tmp_path, flag):
+    _, run_dir = tiny.train(folder, tmp_path, flag)
+    torch.manual_seed(0)
+    start = build_model("resnet8", tiny.NUM_CLASSES).state_dict()
+    end = load(run_dir / "last.pt")["model"]
+    for key in start:
+        assert torch.equal(start[key], end[key]) == (not key.startswith("head")), key
+    assert metrics(run_dir)[0]["phase"] == ("linear" if flag == "--use_feats" else "finetune")
+
+
+def test_the_head_learns_at_its_own_rate(folder, tmp_path):
+    _, run_dir = tiny.train(folder, tmp_path, "--lr", "0.002", "--lr_mult", "5")
+    groups = load(run_dir / "last.pt")["optimizer"]["param_groups"]
+    assert {g["name"]: g["lr"] for g in groups} == {"backbone": 0.002, "head": 0.01}
+
+
+def test_sgd_takes_momentum_and_weight_decay(folder, tmp_path):
+    _, run_dir = tiny.train(folder, tmp_path, "--optimizer", "sgd", "--momentum", "0.5")
+    group = load(run_dir / "last.pt")["optimizer"]["param_groups"][0]
+    assert (group["momentum"], group["weight_decay"]) == (0.5, 1e-3)
+
+
+def test_bfloat16_trains_on_a_cpu(folder, tmp_path):
+    summary, _ = tiny.train(folder, tmp_path, "--amp", "bf16", "--device", "cpu")
+    assert math.isfinite(summary["test_map"])
+
+
+def test_a_loss_that_is_no_number_stops_the_run_and_keeps_earlier_epochs(folder, tmp_path):
+    with pytest.raises(UserError, match=r"the loss is .* --lr 1e\+30: lower it"):
+        tiny.train(folder, tmp_path, "--lr", "1e30", "--optimizer", "sgd", "--num_epochs", "8")
+
+
+def test_unknown_truth_leaves_the_audit_empty_and_needs_observed_validation(tmp_path):
+    folder = tiny.make_folder(tmp_path)
+    (folder / "dataset.json").write_text('{"truth": "none"}')
+    for part in ("train", "val"):
+        array_path(folder, part, "labels").unlink()
+    with pytest.raises(UserError, match="--val_set_variant observed"):
+        tiny.train(folder, tmp_path)
+    _, run_dir = tiny.train(folder, tmp_path, "--val_set_variant", "observed")
+    empty = ("val_map", "selected_precision", "selected_recall", "loss_tp", "loss_tn", "loss_fn")
+    assert {row[name] for row in metrics(run_dir) for name in empty} == {""}
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize("dataset", ["pascal", "coco", "cub"])
+def test_tiny_official_releases_run_from_raw_files_to_a_test_map(tmp_path, dataset, scheme):
+    from data.prepare import main as prepare
+
+    getattr(releases, f"make_{dataset}")(tmp_path)
+    prepare([dataset, "--data_root", str(tmp_path)])
+    more = ("--data_root", str(tmp_path), "--mod_scheme", scheme, "--num_epochs", "2")
+    summary, _ = tiny.train(dataset, tmp_path / "runs", *more)
+    assert 0 <= summary["test_map"] <= 100
+    assert summary["epochs_run"] == 2
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_digits_run_through(tmp_path, scheme):
+    more = ("--image_size", "24", "--ss_frac_train", "0.02", "--ss_frac_val", "0.1")
+    summary, _ = tiny.train("digits", tmp_path, "--mod_scheme", scheme, "--num_epochs", "2", *more)
+    assert list(summary["test_ap"]) == [str(digit) for digit in range(10)]
+
+
+def test_one_class_and_one_image_in_the_last_batch(tmp_path):
+    folder = tiny.make_folder(tmp_path, num_train=11)  # 9 to train on: batches of 4, 4, 1
+    for part in ("train", "val"):
+        for kind in ("labels", "labels_obs"):
+            path = array_path(folder, part, kind)
+            write_array(path, np.load(path)[:, :1])
+    summary, _ = tiny.train(folder, tmp_path)
+    assert list(summary["test_ap"]) == ["class 0"]
+
+
+def test_a_missing_picture_stops_the_run_in_one_line(tmp_path):
+    folder = tiny.make_folder(tmp_path)
+    (folder / "train" / "03.png").unlink()
+    for workers in ("0", "2"):
+        with pytest.raises(UserError, match=r"03\.png is missing") as caught:
+            tiny.train(folder, tmp_path / workers, "--num_workers", workers)
+        assert "\n" not in str(caught.value)
+
+
+def test_flips_are_drawn_for_half_of_the_images():
+    images = torch.arange(1000 * 3 * 2 * 4).view(1000, 3, 2, 4)
+    flipped = training.flip(images, torch.Generator().manual_seed(0))
+    changed = (flipped != images).flatten(1).any(1)
+    assert 400 < changed.sum() < 600
+    assert torch.equal(flipped[changed], images[changed].flip(-1))
+
+
+def test_load_run_gives_the_best_model_ready_to_use(folder, tmp_path):
+    summary, run_dir = tiny.train(folder, tmp_path)
+    model, config, classes = training.load_run(run_dir)
+    assert not model.training
+    assert config.run_dir == run_dir
+    assert classes == tuple(summary["test_ap"])
+    assert model(torch.zeros(2, 3, 16, 16, dtype=torch.uint8)).shape == (2, tiny.NUM_CLASSES)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("amp", ["off", "bf16", "fp16"])
+def test_a_gpu_trains_in_every_precision(folder, tmp_path, amp):
+    summary, _ = tiny.train(folder, tmp_path, "--device", "cuda", "--amp", amp)
+    assert math.isfinite(summary["test_map"])
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")
+def test_a_gpu_that_is_not_there_is_one_line():
+    with pytest.raises(UserError, match="--device cuda"):
+        find_hardware("cuda")
+    with pytest.raises(UserError, match="--amp fp16"):
+        find_hardware("cpu", amp="fp16")

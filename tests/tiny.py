@@ -1,0 +1,78 @@
+"""A tiny data set in the formatted layout, and the fastest settings to train on it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from config import Config, parse_args
+from data.formatted import array_path, write_array
+from data.observe import observe_labels
+from train import run_train
+
+SCHEMES = ("AN", "LL-R", "LL-Ct", "LL-Cp")
+NUM_CLASSES = 4
+
+
+def make_folder(root: Path, num_train: int = 30, num_val: int = 10) -> Path:
+    """A formatted folder of 16x16 pictures: class k is a bright quarter k of the picture."""
+    folder = root / "tiny"
+    rng = np.random.RandomState(0)
+    for part, count in (("train", num_train), ("val", num_val)):
+        labels = (rng.rand(count, NUM_CLASSES) < 0.5).astype(np.int8)
+        labels[labels.sum(1) == 0, 0] = 1
+        names = [f"{part}/{i:02}.png" for i in range(count)]
+        (folder / part).mkdir(parents=True, exist_ok=True)
+        for name, row in zip(names, labels, strict=True):
+            quarters = np.kron(row.reshape(2, 2), np.ones((8, 8)))[..., None] * [200, 150, 100]
+            noisy = quarters + rng.randint(0, 50, (16, 16, 3))
+            Image.fromarray(noisy.astype(np.uint8)).save(folder / name)
+        write_array(array_path(folder, part, "images"), np.array(names))
+        write_array(array_path(folder, part, "labels"), labels)
+        write_array(array_path(folder, part, "labels_obs"), observe_labels(labels, 1, 0, 1200))
+    return folder
+
+
+def settings(folder: Path | str, save_path: Path, *more: str) -> Config:
+    """The settings of a run on that folder that takes a second."""
+    flags = {
+        "dataset": folder, "save_path": save_path, "arch": "resnet8", "use_pretrained": "false",
+        "image_size": 16, "bsize": 4, "num_epochs": 3, "num_workers": 0, "lr": 1e-3,
+        "delta_rel": 10, "early_stop_drop": 100, "exp_name": "run",
+    }  # fmt: skip
+    words = [word for name, value in flags.items() for word in (f"--{name}", str(value))]
+    return parse_args([*words, *more])
+
+
+def train(folder: Path | str, save_path: Path, *more: str) -> tuple[dict[str, Any], Path]:
+    """The summary of such a run, and its folder."""
+    config = settings(folder, save_path, *more)
+    return run_train(config), config.run_dir
+
+
+def assert_same_tensors(ours: Any, theirs: Any, path: str = "") -> None:
+    """Every tensor and plain value is exactly the same, times left out."""
+    assert type(ours) is type(theirs), path
+    if isinstance(ours, Mapping):
+        assert list(ours) == list(theirs), path
+        for key in ours:
+            if key not in ("seconds", "images_per_s"):
+                assert_same_tensors(ours[key], theirs[key], f"{path}/{key}")
+    elif isinstance(ours, list):
+        assert len(ours) == len(theirs), path
+        for place, pair in enumerate(zip(ours, theirs, strict=True)):
+            assert_same_tensors(*pair, f"{path}/{place}")
+    elif isinstance(ours, torch.Tensor):
+        assert torch.equal(ours, theirs), path
+    else:
+        assert ours == theirs, path
+
+
+def load(path: Path) -> Any:
+    """What a checkpoint holds."""
+    return torch.load(path, weights_only=True)

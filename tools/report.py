@@ -1,0 +1,123 @@
+"""The table of finished runs, from their records: `python -m tools.report results/digits`.
+
+Runs that differ in nothing but the seed are one row: mean and standard deviation over seeds.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import statistics
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import cli
+from cli import UserError
+from config import Config, command, read_config
+from data.formatted import write_atomically
+from recipes import SCHEMES
+
+HEAD = ("method", "δ_rel (%)", "test mAP, best epoch", "test mAP, last epoch", "seeds", "command")
+
+
+class Run(NamedTuple):
+    """A finished run: its settings and its summary.json."""
+
+    config: Config
+    summary: dict[str, Any]
+
+
+def read_runs(folder: Path) -> list[Run]:
+    """The finished runs below a folder. Raises UserError where there is none."""
+    runs = []
+    for path in sorted(folder.glob("**/summary.json")):
+        try:
+            summary = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise UserError(f"{path} is damaged ({error}): run it again") from None
+        runs.append(Run(read_config(path.with_name("config.json")), summary))
+    if not runs:
+        raise UserError(f"{folder} holds no finished run (no summary.json below it)")
+    return runs
+
+
+def group_by_method(runs: Sequence[Run]) -> list[list[Run]]:
+    """Runs that differ in the seed alone together, in the order of the schemes, full label last."""
+    groups: dict[str, list[Run]] = {}
+    for run in runs:
+        groups.setdefault(_without_seed(run.config), []).append(run)
+    return sorted(groups.values(), key=lambda group: _rank(group[0].config))
+
+
+def method_name(config: Config) -> str:
+    """What the paper calls the method."""
+    full = config.mod_scheme == "AN" and config.train_set_variant == "clean"
+    return "full labels" if full else config.mod_scheme
+
+
+def markdown(runs: Sequence[Run]) -> str:
+    """The table, a row a method."""
+    rows = [HEAD, tuple("---" for _ in HEAD), *(_row(group) for group in group_by_method(runs))]
+    return "".join(f"| {' | '.join(row)} |\n" for row in rows)
+
+
+def insert(text: str, name: str, table: str) -> str:
+    """The text with the table between `<!-- name -->` and `<!-- /name -->`.
+
+    Raises UserError where the text has no such markers.
+    """
+    start, end = f"<!-- {name} -->\n", f"<!-- /{name} -->"
+    if start not in text or end not in text:
+        raise UserError(f"the page has no lines {start.strip()} and {end} to write between")
+    before, rest = text.split(start, 1)
+    return before + start + table + end + rest.split(end, 1)[1]
+
+
+def _row(group: Sequence[Run]) -> tuple[str, ...]:
+    config = group[0].config
+    seeds = sorted(run.config.seed for run in group)
+    return (
+        method_name(config),
+        f"{config.delta_rel:g}" if config.delta_rel else "",
+        _mean_and_std([run.summary["test_map"] for run in group]),
+        _mean_and_std([run.summary["test_map_last"] for run in group]),
+        ", ".join(map(str, seeds)),
+        f"`{_without_seed(config)} --seed {seeds[0]}`",
+    )
+
+
+def _mean_and_std(values: Sequence[float]) -> str:
+    spread = f" ± {statistics.stdev(values):.1f}" if len(values) > 1 else ""
+    return f"{statistics.mean(values):.1f}{spread}"
+
+
+def _without_seed(config: Config) -> str:
+    return command(dataclasses.replace(config, seed=0))
+
+
+def _rank(config: Config) -> tuple:
+    full = method_name(config) == "full labels"
+    return config.dataset, full, SCHEMES.index(config.mod_scheme), config.delta_rel
+
+
+def main(argv: Sequence[str]) -> None:
+    """Print the table of the finished runs below a folder, or write it into a page."""
+    parser = cli.Parser(prog="python -m tools.report", description=main.__doc__)
+    parser.add_argument("results", type=Path, help="folder that holds the runs")
+    parser.add_argument("--write", type=Path, metavar="PAGE",
+                        help="put the table between the page's <!-- name --> markers")  # fmt: skip
+    parser.add_argument("--name", help="name of the markers (the folder's name)")
+    args = parser.parse_args(argv)
+    table = markdown(read_runs(args.results))
+    if args.write is None:
+        print(table, end="")
+        return
+    page = args.write.read_text(encoding="utf-8")
+    text = insert(page, args.name or args.results.resolve().name, table)
+    write_atomically(args.write, lambda file: file.write(text.encode()))
+
+
+if __name__ == "__main__":
+    sys.exit(cli.run(main))
