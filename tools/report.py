@@ -23,7 +23,7 @@ HEAD = ("method", "δ_rel (%)", "test mAP, best epoch", "test mAP, last epoch", 
 
 
 class Run(NamedTuple):
-    """A finished run: its settings and its summary.json."""
+    """A finished run: its settings, its folder being where it was found, and its summary."""
 
     config: Config
     summary: dict[str, Any]
@@ -37,7 +37,9 @@ def read_runs(folder: Path) -> list[Run]:
             summary = json.loads(path.read_text(encoding="utf-8"))
         except ValueError as error:
             raise UserError(f"{path} is damaged ({error}): run it again") from None
-        runs.append(Run(read_config(path.with_name("config.json")), summary))
+        config = read_config(path.with_name("config.json"))
+        root, name = str(path.parents[1]), path.parent.name
+        runs.append(Run(dataclasses.replace(config, save_path=root, exp_name=name), summary))
     if not runs:
         raise UserError(f"{folder} holds no finished run (no summary.json below it)")
     return runs

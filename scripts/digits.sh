@@ -1,0 +1,30 @@
+#!/usr/bin/env bash
+# The table of results on digits: every method on every seed, then the README's table and figure.
+#
+#     scripts/digits.sh                          # about 15 minutes on two CPU cores
+#     SEEDS="4 5" RESULTS=my_digits scripts/digits.sh
+#
+# Stopped and started again, it goes on where it was. A run that fails is named at the end.
+set -u
+cd "$(dirname "$0")/.." || exit 1
+RESULTS=${RESULTS:-results/digits}
+SEEDS=${SEEDS:-1 2 3}
+
+failed=()
+for seed in $SEEDS; do
+    for method in "AN" "LL-R" "LL-Ct" "LL-Cp" "AN --train_set_variant clean"; do
+        # shellcheck disable=SC2086  # a method is several words
+        python main.py --dataset digits --mod_scheme $method --seed "$seed" \
+            --save_path "$RESULTS" --resume || failed+=("$method, seed $seed")
+    done
+done
+if ((${#failed[@]})); then
+    printf 'failed: %s\n' "${failed[@]}" >&2
+    exit 1
+fi
+if [[ $RESULTS == results/digits ]]; then
+    python -m tools.report "$RESULTS" --write README.md
+    python -m tools.figures "$RESULTS" --out imgs/memorization.png
+else
+    python -m tools.report "$RESULTS"
+fi

@@ -1,0 +1,104 @@
+"""Figures of finished runs, from their records: `python -m tools.figures results/digits`."""
+
+from __future__ import annotations
+
+import csv
+import io
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+import cli
+from data.formatted import write_atomically
+from tools.report import Run, group_by_method, method_name, read_runs
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+COLORS = {  # Okabe and Ito's, which colour-blind people can tell apart
+    "AN": "#D55E00",
+    "LL-R": "#0072B2",
+    "LL-Ct": "#E69F00",
+    "LL-Cp": "#CC79A7",
+    "full labels": "#009E73",
+}
+LABELS = {
+    "loss_fn": ("false negatives", "#D55E00"),
+    "loss_tp": ("true positives", "#009E73"),
+    "loss_tn": ("true negatives", "#0072B2"),
+}
+
+
+def draw_memorization(runs: Sequence[Run], path: Path) -> None:
+    """What memorization costs, and what the large-loss schemes find, by epoch.
+
+    Left: validation mAP of every method. Middle: the losses under Assume Negative. Right: the
+    share of the selected labels that are truly positive. Lines are means over seeds, bands run
+    from the lowest to the highest seed. Epochs that not every seed reached are left out.
+    """
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
+
+    figure = Figure(figsize=(13, 3.9), layout="constrained")
+    left, middle, right = figure.subplots(1, 3)
+    for group in group_by_method(runs):
+        name = method_name(group[0].config)
+        _band(left, group, "val_map", name, COLORS[name])
+        if name == "AN":
+            for column, (label, color) in LABELS.items():
+                _band(middle, group, column, label, color)
+        elif name != "full labels":
+            _band(right, group, "selected_precision", name, COLORS[name], scale=100)
+    left.set(title="Learning first, memorizing later", ylabel="validation mAP (%)")
+    middle.set(title="Losses under Assume Negative", ylabel="mean loss of the labels")
+    right.set(title="What the schemes select", ylabel="truly positive (%)", ylim=(0, 102))
+    for axes in (left, middle, right):
+        axes.set_xlabel("epoch")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.legend(frameon=False, fontsize="small")
+    picture = io.BytesIO()
+    figure.savefig(picture, dpi=110, format="png", metadata={"Software": None})
+    write_atomically(path, lambda file: file.write(picture.getvalue()))
+
+
+def read_metrics(run: Run) -> list[dict[str, float]]:
+    """The rows of a run's metrics.csv; what is empty there is NaN."""
+    with (run.config.run_dir / "metrics.csv").open(encoding="utf-8", newline="") as file:
+        return [_numbers(row) for row in csv.DictReader(file)]
+
+
+def _numbers(row: Mapping[str, str]) -> dict[str, float]:
+    return {name: float(text or "nan") for name, text in row.items() if name != "phase"}
+
+
+def _band(
+    axes: Axes, group: Sequence[Run], column: str, name: str, color: str, scale: float = 1
+) -> None:
+    """Draw the mean of a column over the runs of a group, in a band from lowest to highest."""
+    tables = [[row[column] for row in read_metrics(run)] for run in group]
+    shortest = min(map(len, tables))
+    values = scale * np.array([table[:shortest] for table in tables])
+    if np.isnan(values).all():
+        return
+    epochs = np.arange(1, shortest + 1)
+    axes.plot(epochs, values.mean(axis=0), color=color, label=name, marker="o", markersize=3)
+    axes.fill_between(epochs, values.min(axis=0), values.max(axis=0), color=color, alpha=0.15)
+
+
+def main(argv: Sequence[str]) -> None:
+    """Draw mAP, losses and selections by epoch, from the finished runs below a folder."""
+    parser = cli.Parser(prog="python -m tools.figures", description=main.__doc__)
+    parser.add_argument("results", type=Path, help="folder that holds the runs")
+    parser.add_argument("--out", type=Path, default=Path("imgs/memorization.png"),
+                        metavar="FILE", help="(%(default)s)")  # fmt: skip
+    args = parser.parse_args(argv)
+    draw_memorization(read_runs(args.results), args.out)
+    print(f"wrote {args.out}")
+
+
+if __name__ == "__main__":
+    sys.exit(cli.run(main))
