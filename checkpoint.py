@@ -75,9 +75,14 @@ def save_tensors(path: Path, content: dict[str, Any]) -> None:
     write_atomically(path, lambda file: torch.save(content, file))
 
 
+def has_checkpoint(folder: Path) -> bool:
+    """Whether there is something to resume from."""
+    return (folder / LAST).exists() or (folder / PREVIOUS).exists()
+
+
 def is_started(folder: Path) -> bool:
     """Whether a run with a finished epoch lies in the folder."""
-    return any((folder / name).exists() for name in (LAST, PREVIOUS, "summary.json"))
+    return has_checkpoint(folder) or (folder / "summary.json").exists()
 
 
 def clear(folder: Path) -> None:

@@ -127,12 +127,7 @@ class RunRecord:
 
     def read_settings(self) -> dict[str, Any]:
         """The settings in config.json. Raises UserError where it cannot be read."""
-        path = self.folder / "config.json"
-        try:
-            saved = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise UserError(f"{path} cannot be read ({error}): give --overwrite") from None
-        return {name: value for name, value in saved.items() if name != "environment"}
+        return self._read_json("config.json")
 
     def write_metrics(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """metrics.csv, whole: a row an epoch, empty where a value is unknown."""
@@ -147,9 +142,19 @@ class RunRecord:
         self._write_json("summary.json", summary)
 
     def read_summary(self) -> dict[str, Any] | None:
-        """The result of a finished run, or None."""
-        path = self.folder / "summary.json"
-        return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+        """The result of a finished run, or None. Raises UserError where it cannot be read."""
+        there = (self.folder / "summary.json").exists()
+        return self._read_json("summary.json") if there else None
+
+    def _read_json(self, name: str) -> dict[str, Any]:
+        path = self.folder / name
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise UserError(f"{path} cannot be read ({error}): give --overwrite") from None
+        if not isinstance(content, dict):
+            raise UserError(f"{path} is not what a run writes: give --overwrite")
+        return content
 
     def _write_json(self, name: str, content: Mapping[str, Any]) -> None:
         self._write(name, json.dumps(content, indent=2) + "\n")

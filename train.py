@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from checkpoint import BEST, PREVIOUS, State, clear, is_started
+from checkpoint import BEST, PREVIOUS, State, clear, has_checkpoint, is_started
 from cli import UserError
 from config import FLAGS, Config, read_config
 from datasets import Data, load_data
@@ -172,16 +172,28 @@ def _finished(config: Config, record: RunRecord) -> dict[str, Any] | None:
             f"{record.folder} holds a run already: add --resume to go on with it, "
             "--overwrite to start anew, or another --exp_name"
         )
+    _check_unchanged(config, record)
+    summary = record.read_summary()
+    if summary and summary["num_epochs"] == config.num_epochs:
+        return summary
+    if not has_checkpoint(record.folder):
+        raise UserError(
+            f"--resume: {record.folder} holds a result but no checkpoint to go on from: "
+            "give --overwrite, or another --exp_name"
+        )
+    return None
+
+
+def _check_unchanged(config: Config, record: RunRecord) -> None:
+    """Raise UserError if a setting that changes results is not what the run was started with."""
     saved = record.read_settings()
     for name, value in config.settings().items():
-        grown = name == "num_epochs" and value >= saved[name]
+        grown = name == "num_epochs" and value >= saved.get(name, 0)
         if FLAGS[name].metadata["names_run"] and value != saved.get(name) and not grown:
             raise UserError(
                 f"--resume: {record.folder} was started with --{name} "
                 f"{saved.get(name)}, not {value}: give that, or another --exp_name"
             )
-    summary = record.read_summary()
-    return summary if summary and summary["num_epochs"] == config.num_epochs else None
 
 
 def _set_up(config: Config, record: RunRecord) -> Run:

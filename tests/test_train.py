@@ -189,6 +189,22 @@ def test_more_epochs_may_be_asked_for_later(folder, tmp_path):
         tiny.train(folder, tmp_path / "grown", "--num_epochs", "2", "--resume")
 
 
+def test_a_result_without_checkpoints_is_not_trained_over(folder, tmp_path):
+    _, run_dir = tiny.train(folder, tmp_path)
+    for checkpoint in run_dir.glob("*.pt"):
+        checkpoint.unlink()
+    with pytest.raises(UserError, match="no checkpoint to go on from"):
+        tiny.train(folder, tmp_path, "--num_epochs", "4", "--resume")
+
+
+@pytest.mark.parametrize("name", ["config.json", "summary.json"])
+def test_a_damaged_record_is_one_line(folder, tmp_path, name):
+    _, run_dir = tiny.train(folder, tmp_path)
+    (run_dir / name).write_text("{")
+    with pytest.raises(UserError, match=f"{name} cannot be read"):
+        tiny.train(folder, tmp_path, "--resume")
+
+
 def test_a_damaged_checkpoint_falls_back_to_the_one_before(folder, tmp_path, capsys):
     _, whole = tiny.train(folder, tmp_path / "whole")
     _, run_dir = tiny.train(folder, tmp_path / "damaged")

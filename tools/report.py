@@ -19,7 +19,9 @@ from config import Config, command, read_config
 from data.formatted import write_atomically
 from recipes import SCHEMES
 
-HEAD = ("method", "δ_rel (%)", "test mAP, best epoch", "test mAP, last epoch", "seeds", "command")
+HEAD = (
+    "method", "delta_rel", "val mAP", "test mAP", "at the last epoch", "seeds", "command",
+)  # fmt: skip
 
 
 class Run(NamedTuple):
@@ -83,8 +85,10 @@ def _row(group: Sequence[Run]) -> tuple[str, ...]:
     return (
         method_name(config),
         f"{config.delta_rel:g}" if config.delta_rel else "",
-        _mean_and_std([run.summary["test_map"] for run in group]),
-        _mean_and_std([run.summary["test_map_last"] for run in group]),
+        *(
+            _mean_and_std([run.summary[name] for run in group])
+            for name in ("val_map", "test_map", "test_map_last")
+        ),
         ", ".join(map(str, seeds)),
         f"`{_without_seed(config)} --seed {seeds[0]}`",
     )
