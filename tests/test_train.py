@@ -30,7 +30,7 @@ def folder(tmp_path_factory):
 
 
 def metrics(run_dir, without=("images_per_s", "seconds")):
-    rows = csv.DictReader((run_dir / "metrics.csv").open())
+    rows = csv.DictReader((run_dir / "metrics.csv").read_text().splitlines())
     return [{k: v for k, v in row.items() if k not in without} for row in rows]
 
 
