@@ -102,4 +102,4 @@ def test_a_stopped_run_keeps_its_epochs_and_says_how_to_go_on(tmp_path, number, 
     finished = len((config.run_dir / "metrics.csv").read_text().splitlines()) - 1
     assert finished >= 2
     log = (config.run_dir / "train.log").read_text()
-    assert f"stopped in epoch {finished + 1}: epochs 1 to {finished} are kept" in log
+    assert f"stopped, epochs 1 to {finished} are kept: --resume goes on" in log

@@ -247,7 +247,7 @@ def test_early_stop_ends_a_run(folder, tmp_path, monkeypatch):
     monkeypatch.setattr(
         training,
         "_validate",
-        lambda run: {"val_map": next(values), "val_map_observed": None},
+        lambda *run: {"val_map": next(values), "val_map_observed": None},
     )
     summary, _ = tiny.train(folder, tmp_path, "--early_stop_drop", "3", "--num_epochs", "4")
     assert (summary["epochs_run"], summary["best_epoch"]) == (3, 2)
@@ -282,7 +282,7 @@ def test_bfloat16_trains_on_a_cpu(folder, tmp_path):
 
 
 def test_a_loss_that_is_no_number_stops_the_run_and_keeps_earlier_epochs(folder, tmp_path):
-    with pytest.raises(UserError, match=r"the loss is .* --lr 1e\+30: lower it"):
+    with pytest.raises(UserError, match=r"lower --lr \(it is 1e\+30\)"):
         tiny.train(folder, tmp_path, "--lr", "1e30", "--optimizer", "sgd", "--num_epochs", "8")
 
 

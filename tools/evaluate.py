@@ -21,9 +21,10 @@ def main(argv: Sequence[str]) -> None:
                         metavar="{auto,cpu,cuda}", help="(%(default)s)")  # fmt: skip
     args = parser.parse_args(argv)
     from datasets import load_data
+    from evaluation import evaluate, evaluation_loader
     from hardware import find_hardware
     from instrumentation import mean_average_precision
-    from train import evaluate, evaluation_loader, load_run
+    from train import load_run
 
     model, config, classes = load_run(args.run_dir)
     config = dataclasses.replace(config, data_root=args.data_root or config.data_root)

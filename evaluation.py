@@ -1,0 +1,44 @@
+"""What a network makes of the images of a split."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+from tqdm import tqdm
+
+from hardware import Hardware
+from loaders import Array, BatchOrder, ImageFiles, batches, make_loader
+
+AT_ONCE = 2  # times the training batch: without gradients more images fit
+
+
+@torch.inference_mode()
+def evaluate(forward: Callable[[Tensor], Tensor], images: DataLoader, hardware: Hardware) -> Tensor:
+    """What `forward` makes of every image, float [N, ...] on the CPU, in the order of the split.
+
+    A module is put into evaluation mode.
+    """
+    if isinstance(forward, nn.Module):
+        forward.eval()
+    results = []
+    for x, _ in progress(batches(images, hardware.device), len(images), "evaluate"):
+        with hardware.autocast():
+            results.append(forward(x).float())
+    return torch.cat(results).cpu()
+
+
+def evaluation_loader(
+    images: ImageFiles | Array, batch_size: int, num_workers: int, hardware: Hardware
+) -> DataLoader:
+    """A loader of the images in their order; `batch_size` is that of training."""
+    order = BatchOrder(len(images), AT_ONCE * batch_size)
+    return make_loader(images, order, num_workers, hardware.pins_memory)
+
+
+def progress(steps: Iterable, total: int, title: str) -> Iterable:
+    """The same steps, with a bar if a person looks on."""
+    return tqdm(steps, title, total, leave=False, disable=not sys.stderr.isatty())
