@@ -64,6 +64,7 @@ class LabelAudit:
 
     def __init__(self, device: torch.device | str) -> None:
         self._sums = torch.zeros(10, dtype=torch.float64, device=device)
+        self._selects = False
 
     @torch.no_grad()
     def update(
@@ -74,6 +75,7 @@ class LabelAudit:
         `loss`: Assume Negative on the human labels; `human`, `truth` in {-1, 0, 1}, truth 0 where
         unknown; `selected` bool or None.
         """
+        self._selects |= selected is not None
         positive = truth == 1
         kinds = torch.stack([positive & (human == 1), truth == -1, positive & (human == 0)])
         chosen = torch.zeros_like(positive) if selected is None else selected
@@ -101,7 +103,7 @@ class LabelAudit:
             "train_loss": total_loss / num_images,
             "selected": int(selected),
             "selected_precision": _share(true, known),
-            "selected_recall": _share(reached, missing_count),
+            "selected_recall": _share(reached, missing_count) if self._selects else None,
         }
 
 
@@ -216,34 +218,48 @@ class TensorBoard:
         self._writer.flush()
 
 
+CURVES: dict[str, dict[str, tuple[str, str]]] = {  # panel: {column: (name, colour)}
+    "mAP on validation (%)": {
+        "val_map": ("clean labels", "#0072B2"),
+        "val_map_observed": ("observed labels", "#56B4E9"),
+    },
+    "mean loss, unobserved labels": {
+        "loss_fn": ("false negatives", "#D55E00"),
+        "loss_tn": ("true negatives", "#0072B2"),
+    },
+    "mean loss, observed positives": {"loss_tp": ("true positives", "#009E73")},
+    "share": {
+        "selected_precision": ("of the selected labels, truly positive", "#CC79A7"),
+        "selected_recall": ("of all false negatives, selected", "#E69F00"),
+    },
+}
+
+
 def draw_curves(rows: Sequence[Mapping[str, Any]], best_epoch: int, title: str, path: Path) -> None:
-    """curves.png: mAP, the audit's losses and the quality of the selection, by epoch."""
+    """curves.png: mAP, the audit's losses and the quality of the selection, by epoch.
+
+    A panel for which the run has no numbers is left out.
+    """
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
-    panels: list[tuple[str, dict[str, tuple[str, str]]]] = [
-        ("mAP (%)", {"val_map": ("validation, clean labels", "#0072B2"),
-                     "val_map_observed": ("validation, observed labels", "#56B4E9")}),
-        ("mean loss of the labels", {"loss_tp": ("true positives", "#009E73"),
-                                     "loss_tn": ("true negatives", "#0072B2"),
-                                     "loss_fn": ("false negatives", "#D55E00")}),
-        ("share of the selected labels", {"selected_precision": ("truly positive", "#CC79A7"),
-                                          "selected_recall": ("of all false negatives",
-                                                              "#E69F00")}),
-    ]  # fmt: skip
-    figure = Figure(figsize=(12, 3.6), layout="constrained")
+    def known(panel: Mapping[str, Any]) -> list[str]:
+        return [column for column in panel if any(row[column] is not None for row in rows)]
+
+    panels = {label: panel for label, panel in CURVES.items() if known(panel)}
+    figure = Figure(figsize=(4.2 * len(panels), 3.6), layout="constrained")
     epochs = [row["epoch"] for row in rows]
-    for axes, (label, curves) in zip(figure.subplots(1, 3), panels, strict=True):
-        for column, (name, color) in curves.items():
+    for axes, (label, panel) in zip(figure.subplots(1, len(panels)), panels.items(), strict=True):
+        for column in known(panel):
+            name, color = panel[column]
             values = [np.nan if row[column] is None else row[column] for row in rows]
-            if not np.isnan(values).all():
-                axes.plot(epochs, values, marker="o", markersize=3, color=color, label=name)
+            axes.plot(epochs, values, marker="o", markersize=3, color=color, label=name)
+        axes.axvline(best_epoch, color="0.7", linewidth=1, linestyle=":", label="best epoch")
         axes.set(xlabel="epoch", ylabel=label, ylim=(0, None))
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.axvline(best_epoch, color="0.7", linewidth=1, linestyle=":", label="best epoch")
         axes.spines[["top", "right"]].set_visible(False)
         axes.legend(frameon=False, fontsize="small")
     figure.suptitle(title, fontsize="medium")
-    buffer = io.BytesIO()
-    figure.savefig(buffer, dpi=120, format="png")
-    write_atomically(path, lambda file: file.write(buffer.getvalue()))
+    picture = io.BytesIO()
+    figure.savefig(picture, dpi=120, format="png")
+    write_atomically(path, lambda file: file.write(picture.getvalue()))

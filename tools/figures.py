@@ -27,7 +27,6 @@ COLORS = {  # Okabe and Ito's, which colour-blind people can tell apart
 }
 LABELS = {
     "loss_fn": ("false negatives", "#D55E00"),
-    "loss_tp": ("true positives", "#009E73"),
     "loss_tn": ("true negatives", "#0072B2"),
 }
 
@@ -35,9 +34,10 @@ LABELS = {
 def draw_memorization(runs: Sequence[Run], path: Path) -> None:
     """What memorization costs, and what the large-loss schemes find, by epoch.
 
-    Left: validation mAP of every method. Middle: the losses under Assume Negative. Right: the
-    share of the selected labels that are truly positive. Lines are means over seeds, bands run
-    from the lowest to the highest seed. Epochs that not every seed reached are left out.
+    Left: validation mAP of every method. Middle: losses of the unobserved labels under Assume
+    Negative. Right: the share of the selected labels that are truly positive. Lines
+    are means over seeds, bands run from the lowest to the highest seed. Epochs that not every
+    seed reached are left out.
     """
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
@@ -53,7 +53,7 @@ def draw_memorization(runs: Sequence[Run], path: Path) -> None:
         elif name != "full labels":
             _band(right, group, "selected_precision", name, COLORS[name], scale=100)
     left.set(title="Learning first, memorizing later", ylabel="validation mAP (%)")
-    middle.set(title="Losses under Assume Negative", ylabel="mean loss of the labels")
+    middle.set(title="Unobserved labels under Assume Negative", ylabel="mean loss")
     right.set(title="What the schemes select", ylabel="truly positive (%)", ylim=(0, 102))
     for axes in (left, middle, right):
         axes.set_xlabel("epoch")
