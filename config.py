@@ -27,14 +27,18 @@ BY_RECIPE = "by recipe"
 
 
 def _dataset(text: str) -> str:
-    if text in RECIPES or Path(text).is_dir():
+    """A known name, or a path, which always holds a slash so that the two are never confused."""
+    if text in RECIPES or "/" in text:
         return text
+    if Path(text).is_dir():
+        return f"./{text}"
     rule = f"neither one of {', '.join(RECIPES)} nor an existing folder"
     raise argparse.ArgumentTypeError(f"{text!r} is {rule}{did_you_mean(text, RECIPES)}")
 
 
 def _folder_name(text: str) -> str:
-    if text in ("", ".", "..") or re.search(r"[/\\\0]", text) or len(text.encode()) > 200:
+    plain = text.isprintable() and not re.search(r"[/\\]", text) and len(text.encode()) <= 200
+    if not plain or text in ("", ".", ".."):
         raise argparse.ArgumentTypeError(f"{text!r} must be one folder name of 1 to 200 bytes")
     return text
 
@@ -203,7 +207,8 @@ def command(config: Config) -> str:
     """The shortest command line that gives these settings."""
     words = ["python", "main.py", "--dataset", config.dataset, "--mod_scheme", config.mod_scheme]
     for name, value in _unusual(config):
-        words += [f"--{name}", _written(value)]
+        text = _written(value)
+        words += [f"--{name}={text}"] if text.startswith("-") else [f"--{name}", text]
     return shlex.join(words)
 
 
@@ -232,8 +237,7 @@ def _read_saved(path: str) -> dict[str, Any]:
     for name in saved:
         if name not in FLAGS or not FLAGS[name].metadata["saved"]:
             raise UserError(f"{path}: there is no setting {name!r}{did_you_mean(name, FLAGS)}")
-    argv = [word for name, value in saved.items() for word in (f"--{name}", str(value))]
-    return vars(_parser().parse_args(argv))
+    return vars(_parser().parse_args([f"--{name}={value}" for name, value in saved.items()]))
 
 
 def _resolve(given: dict[str, Any], saved: dict[str, Any]) -> tuple[Config, list[str]]:
@@ -265,16 +269,16 @@ def _still_meant(given: dict[str, Any], saved: dict[str, Any]) -> dict[str, Any]
     if not saved:
         return {}
     dropped: set[str] = set()
+    before = Config(**{**_recipe(saved), **saved})
     belongings = {
         "optimizer": ("lr", "weight_decay"),
         "mod_scheme": ("delta_rel",),
         "use_pretrained": ("weights",),
     }
     for name, followers in belongings.items():
-        if name in given and given[name] != saved.get(name):
+        if given.get(name, getattr(before, name)) != getattr(before, name):
             dropped.update(followers)
-    complete = Config(**{**_recipe(saved), **saved})
-    if complete.exp_name == _exp_name(complete):
+    if before.exp_name == _exp_name(before):
         dropped.add("exp_name")
     return {name: value for name, value in saved.items() if name not in dropped}
 
@@ -306,8 +310,10 @@ def _check(values: dict[str, Any]) -> None:
 
 
 def _usual(config: Config) -> dict[str, Any]:
+    """What the recipe says for the data set and scheme, and what goes with the optimizer."""
     chosen = {name: getattr(config, name) for name in ("dataset", "mod_scheme", "optimizer")}
     usual = _recipe(chosen)
+    usual["optimizer"] = _recipe({"dataset": config.dataset})["optimizer"]
     if not config.use_pretrained:
         usual["weights"] = "none"
     return usual
@@ -345,7 +351,8 @@ def _short(value: Any) -> str:
 def _written(value: Any) -> str:
     """A value as it is written after its flag."""
     if isinstance(value, float):
-        return f"{value:.12g}"
+        short = f"{value:g}"
+        return short if float(short) == value else repr(value)
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
