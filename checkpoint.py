@@ -54,6 +54,8 @@ class State:
                 content = load_tensors(folder / name, device)
             except UserError:
                 continue
+            if name == PREVIOUS:  # else the damaged file would take its place at the next save
+                (folder / LAST).unlink(missing_ok=True)
             for part in _PARTS:
                 getattr(self, part).load_state_dict(content[part])
             self.rows = content["rows"]

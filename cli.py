@@ -90,7 +90,7 @@ def number(
             value = kind(text)
         except ValueError:
             raise argparse.ArgumentTypeError(f"{text!r} is not {word}") from None
-        if not (math.isfinite(value) and low <= value <= high and above < value < below):
+        if not (abs(value) < math.inf and low <= value <= high and above < value < below):
             raise argparse.ArgumentTypeError(f"{text} must be {word} {rule}".rstrip())
         return value
 

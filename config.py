@@ -229,7 +229,7 @@ def _read_saved(path: str) -> dict[str, Any]:
     """The settings in a run's config.json, each checked as its flag would be."""
     try:
         saved = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path} cannot be read as a run's config.json: {error}") from None
     if not isinstance(saved, dict):
         raise UserError(f"{path} is no run's config.json: not an object of settings")
@@ -244,6 +244,8 @@ def _resolve(given: dict[str, Any], saved: dict[str, Any]) -> tuple[Config, list
     notes: list[str] = []
     saved = _still_meant(given, saved)
     values = {**saved, **given}
+    if given.get("use_pretrained") is False and given.get("weights", "none") != "none":
+        raise UserError("--weights contradicts --use_pretrained false: drop one of them")
     if "weights" in given:
         values["use_pretrained"] = given.get("use_pretrained", given["weights"] != "none")
     filled = {**_recipe(values), **values}
@@ -331,21 +333,25 @@ def _unusual(config: Config) -> Iterator[tuple[str, Any]]:
 
 def _exp_name(config: Config) -> str:
     """A folder name that two runs share only if all settings that matter are the same."""
-    dataset = config.dataset if config.dataset in RECIPES else _short(config.dataset)
+    dataset = config.dataset if config.dataset in RECIPES else _last_part(config.dataset)
     always = ("delta_rel", "optimizer", "lr", "seed")
     main = (config.delta_rel, config.optimizer, config.lr)
-    parts = [dataset, config.mod_scheme, *map(_short, main), f"seed{config.seed}"]
-    parts += [f"{name}-{_short(value)}" for name, value in _unusual(config) if name not in always]
+    parts = [dataset, config.mod_scheme, *map(_written, main), f"seed{config.seed}"]
+    for name, value in _unusual(config):
+        if name not in always:
+            text = _written(value)
+            is_path = (
+                name == "data_root" or "/" in text or (name == "weights" and Path(text).is_file())
+            )
+            parts.append(f"{name}-{_last_part(text) if is_path else text}")
     name = "_".join(parts)
     return name if len(name) <= 160 else f"{name[:140]}-{_digest(name)}"
 
 
-def _short(value: Any) -> str:
-    """A value as a part of a folder name; a path becomes its last part and a digest of it all."""
-    if isinstance(value, str) and ("/" in value or Path(value).exists()):
-        path = Path(value).resolve()
-        return f"{re.sub(r'[^A-Za-z0-9.-]', '-', path.name)}-{_digest(path)}"
-    return _written(value)
+def _last_part(path: str) -> str:
+    """The last part of a path, with a digest of it all, as a part of a folder name."""
+    whole = Path(path).resolve()
+    return f"{re.sub(r'[^A-Za-z0-9.-]', '-', whole.name)}-{_digest(whole)}"
 
 
 def _written(value: Any) -> str:

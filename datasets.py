@@ -182,19 +182,23 @@ def _read_about(folder: Path) -> dict[str, Any]:
         return {}
     try:
         about = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path} cannot be read: {error}") from None
     if not isinstance(about, dict):
         raise UserError(f"{path} must hold an object with name, classes, images and truth")
     rules = {
-        "classes": lambda v: isinstance(v, list) and all(isinstance(name, str) for name in v),
+        "classes": lambda v: (
+            isinstance(v, list)
+            and all(isinstance(name, str) for name in v)
+            and len(set(v)) == len(v)
+        ),
         "images": lambda v: isinstance(v, str),
-        "truth": lambda v: v in TRUTHS,
+        "truth": lambda v: isinstance(v, str) and v in TRUTHS,
     }
     known = {key: about[key] for key in rules if key in about}
     for key, value in known.items():
         if not rules[key](value):
-            expected = {"classes": "a list of names", "images": "a sub-folder"}
+            expected = {"classes": "a list of different names", "images": "a sub-folder"}
             raise UserError(
                 f"{path}: {key} is {value!r}, not {expected.get(key, ' or '.join(TRUTHS))}"
             )
@@ -203,7 +207,12 @@ def _read_about(folder: Path) -> dict[str, Any]:
 
 def _read_part(folder: Path, part: str, about: dict[str, Any], image_size: int) -> Split:
     path = array_path(folder, part, "images")
-    names = _read(path, "US", dimensions=1).astype(str)
+    try:
+        names = _read(path, "US", dimensions=1).astype(str)
+    except UnicodeDecodeError as error:
+        raise UserError(
+            f"{path} holds names that are not ASCII bytes ({error}): use text"
+        ) from None
     truth = observed = None
     if about["truth"] != "none":
         truth = _read_labels(array_path(folder, part, "labels"), len(names), TRUTHS[about["truth"]])

@@ -249,7 +249,8 @@ def draw_curves(rows: Sequence[Mapping[str, Any]], best_epoch: int, title: str, 
     panels = {label: panel for label, panel in CURVES.items() if known(panel)}
     figure = Figure(figsize=(4.2 * len(panels), 3.6), layout="constrained")
     epochs = [row["epoch"] for row in rows]
-    for axes, (label, panel) in zip(figure.subplots(1, len(panels)), panels.items(), strict=True):
+    grid = figure.subplots(1, len(panels), squeeze=False)
+    for axes, (label, panel) in zip(grid[0], panels.items(), strict=True):
         for column in known(panel):
             name, color = panel[column]
             values = [np.nan if row[column] is None else row[column] for row in rows]

@@ -85,9 +85,12 @@ def _decode(path: Path) -> Tensor:
     try:
         from torchvision.io import ImageReadMode, decode_image
 
-        return decode_image(str(path), mode=ImageReadMode.RGB)
+        image = decode_image(str(path), mode=ImageReadMode.RGB)
     except (ImportError, RuntimeError):
         return _decode_with_pil(path)
+    if image.dtype == torch.uint16:  # a PNG of 16 bits
+        image = (image.float() / 257).round().to(torch.uint8)
+    return image[0] if image.ndim == 4 else image  # the first picture of an animation
 
 
 def _decode_with_pil(path: Path) -> Tensor:
@@ -150,6 +153,6 @@ def batches(loader: DataLoader, device: torch.device) -> Iterator[Batch]:
     """The mini-batches on the device. Raises UserError for an image that cannot be read."""
     for batch in loader:
         if isinstance(batch, UserError):
-            raise batch
+            raise UserError(str(batch))
         images, index = batch
         yield images.to(device, non_blocking=True), index.to(device, non_blocking=True)

@@ -5,7 +5,6 @@ Letters in shapes: B images, H x W pixels, K classes, D features, h x w places o
 
 from __future__ import annotations
 
-import pickle
 from collections import OrderedDict
 from collections.abc import Iterator
 from pathlib import Path
@@ -104,7 +103,7 @@ def load_backbone(backbone: nn.Module, path: Path) -> None:
     for wrapper in ("state_dict", "model"):
         if isinstance(state.get(wrapper), dict):
             state = state[wrapper]
-    state = {_backbone_key(key): value for key, value in state.items()}
+    state = {_backbone_key(str(key)): value for key, value in state.items()}
     state = {key: value for key, value in state.items() if key.split(".")[0] not in ("fc", "head")}
     wanted = backbone.state_dict()
     unfit = {
@@ -133,7 +132,7 @@ def load_tensors(path: Path, device: torch.device | str = "cpu") -> dict[str, An
         state = torch.load(path, map_location=device, weights_only=True)
     except FileNotFoundError:
         raise UserError(f"{path} is missing") from None
-    except (RuntimeError, pickle.UnpicklingError, EOFError, OSError, ValueError, KeyError):
+    except Exception:  # garbage makes the unpickler fail in every way there is
         raise UserError(f"{path} is damaged, or holds more than tensors: not loaded") from None
     if not isinstance(state, dict):
         raise UserError(f"{path} holds a {type(state).__name__} where a state dict belongs")

@@ -174,9 +174,12 @@ def test_cub_agrees_with_the_lines(tmp_path):
     folder = make_cub(tmp_path)
     formatted = read_cub(folder)
     assert (formatted.train.labels.shape, formatted.val.labels.shape) == ((12, 312), (8, 312))
-    images = dict(line.split() for line in (folder / "CUB_200_2011/images.txt").open())
+    images = dict(
+        line.split() for line in (folder / "CUB_200_2011/images.txt").read_text().splitlines()
+    )
     present = {
-        tuple(line.split()[:2]): int(line.split()[2]) for line in (folder / ATTRIBUTES).open()
+        tuple(line.split()[:2]): int(line.split()[2])
+        for line in (folder / ATTRIBUTES).read_text().splitlines()
     }
     id_of = {path: key for key, path in images.items()}
     for part in (formatted.train, formatted.val):

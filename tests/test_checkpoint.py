@@ -1,0 +1,235 @@
+"""Checkpoints: everything comes back, damage is survived, only a run's own files are removed."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import checkpoint
+from checkpoint import BEST, LAST, PREVIOUS, State, clear, is_started
+from cli import UserError
+from label_store import LabelStore
+from losses import build_scheme
+from models import ImageClassifier, load_tensors, parameter_groups
+
+CPU = torch.device("cpu")
+HUMAN = np.eye(6, 3, dtype=np.int8)
+IMAGES = torch.randint(
+    0, 256, (6, 3, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
+)
+
+
+def new_state(optimizer="adam", seed=0):
+    """A small LL-Cp run before its first epoch."""
+    torch.manual_seed(seed)
+    backbone = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU())
+    model = ImageClassifier(backbone, num_features=4, num_classes=3)
+    scheme = build_scheme("LL-Cp", num_classes=3, delta_rel=20)
+    groups = parameter_groups(model, scheme, lr=0.01, lr_mult=10)
+    kinds = {"adam": torch.optim.Adam, "sgd": torch.optim.SGD}
+    options = {"momentum": 0.9} if optimizer == "sgd" else {}
+    scaler = torch.amp.GradScaler("cpu", enabled=False)
+    labels = LabelStore(HUMAN, None)
+    return State(model, model, scheme, kinds[optimizer](groups, **options), scaler, labels)
+
+
+def train(state, epochs=1):
+    """Epochs of one step each, with a correction of labels and a row of metrics.csv."""
+    index = torch.arange(6)
+    for _ in range(epochs):
+        epoch = state.epoch + 1
+        state.model.train()
+        out = state.scheme(
+            state.net(IMAGES), state.labels.observed(index), epoch=epoch, index=index
+        )
+        state.optimizer.zero_grad()
+        out.loss.backward()
+        state.optimizer.step()
+        state.labels.correct(index, out.selected)
+        state.rows.append({"epoch": epoch, "train_loss": out.loss.item(), "val_map": None})
+    return state
+
+
+def everything(state):
+    """What training has changed, as plain values."""
+    optimizer = state.optimizer.state_dict()
+    moments = [
+        value.tolist() if isinstance(value, torch.Tensor) else value
+        for values in optimizer["state"].values()
+        for value in values.values()
+    ]
+    return (
+        {key: value.tolist() for key, value in state.model.state_dict().items()},
+        moments,
+        state.labels.observed(torch.arange(6)).tolist(),
+        state.rows,
+    )
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
+def test_a_run_goes_on_exactly(tmp_path, optimizer):
+    """Two epochs, a checkpoint and two more in a new process give what four epochs give."""
+    first = train(new_state(optimizer), 2)
+    first.save(tmp_path)
+    second = new_state(optimizer, seed=1)
+    assert second.load(tmp_path, CPU) == LAST
+    assert everything(second) == everything(first)
+    assert second.epoch == 2
+    assert everything(train(second, 2)) == everything(train(first, 2))
+    assert first.labels.observed(torch.arange(6)).sum() > HUMAN.sum()
+
+
+def test_nothing_there_is_no_checkpoint(tmp_path):
+    state = new_state()
+    before = everything(state)
+    assert state.load(tmp_path, CPU) == ""
+    assert (state.epoch, everything(state)) == (0, before)
+
+
+def test_checkpoints_are_tensors_and_plain_values(tmp_path):
+    state = train(new_state(), 2)
+    state.save(tmp_path)
+    content = torch.load(tmp_path / LAST, weights_only=True)
+    assert content["rows"] == state.rows
+    assert {"model", "scheme", "optimizer", "scaler", "labels"} <= content.keys()
+    state.save_model(tmp_path / BEST, ("a", "b", "c"))
+    best = torch.load(tmp_path / BEST, weights_only=True)
+    assert (best["classes"], best["epoch"]) == (["a", "b", "c"], 2)
+    other = new_state(seed=1)
+    other.model.load_state_dict(best["model"])
+    assert everything(other)[0] == everything(state)[0]
+
+
+def saved_run(folder, epochs=2):
+    """A folder with the checkpoints of the last two epochs; what each of them holds."""
+    state, held = new_state(), []
+    for _ in range(epochs):
+        train(state).save(folder)
+        held.append(everything_of(folder))
+    return held
+
+
+def everything_of(folder):
+    state = new_state(seed=1)
+    state.load(folder, CPU)
+    return everything(state)
+
+
+def test_the_checkpoint_before_is_kept(tmp_path):
+    first, second, third = saved_run(tmp_path, 3)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [PREVIOUS, LAST]
+    assert [len(load_tensors(tmp_path / name)["rows"]) for name in (LAST, PREVIOUS)] == [3, 2]
+    assert everything_of(tmp_path) == third != second != first
+
+
+def damage(path, how):
+    if how == "missing":
+        path.unlink()
+    elif how == "empty":
+        path.write_bytes(b"")
+    elif how == "cut off":
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    elif how == "of zeros":
+        path.write_bytes(bytes(path.stat().st_size))
+    else:
+        path.write_bytes(b"some text\n")
+
+
+DAMAGES = ["missing", "empty", "cut off", "of zeros", "of something else"]
+
+
+@pytest.mark.parametrize("how", DAMAGES)
+def test_a_damaged_checkpoint_falls_back_to_the_one_before(tmp_path, how):
+    first, _ = saved_run(tmp_path)
+    damage(tmp_path / LAST, how)
+    state = new_state(seed=1)
+    assert state.load(tmp_path, CPU) == PREVIOUS
+    assert everything(state) == first
+
+
+@pytest.mark.parametrize("how", DAMAGES[1:])
+def test_two_damaged_checkpoints_cost_one_line(tmp_path, how):
+    saved_run(tmp_path)
+    for name in (LAST, PREVIOUS):
+        damage(tmp_path / name, how)
+    state = new_state()
+    before = everything(state)
+    with pytest.raises(UserError, match=f"{tmp_path}: .*{LAST} and {PREVIOUS}.*--overwrite") as e:
+        state.load(tmp_path, CPU)
+    assert len(str(e.value).splitlines()) == 1
+    assert everything(state) == before
+
+
+def test_a_failed_save_leaves_a_checkpoint(tmp_path, monkeypatch):
+    _, second = saved_run(tmp_path)
+    state = new_state(seed=1)
+    state.load(tmp_path, CPU)
+    with monkeypatch.context() as patched:
+        patched.setattr(torch, "save", fail)
+        with pytest.raises(UserError, match="No space left on device"):
+            train(state).save(tmp_path)
+    assert everything_of(tmp_path) == second
+
+
+def test_a_damaged_checkpoint_never_displaces_the_good_one_before(tmp_path, monkeypatch):
+    """The run fell back, trained an epoch, and the disk is full when that is to be saved."""
+    first, _ = saved_run(tmp_path)
+    damage(tmp_path / LAST, "cut off")
+    state = new_state(seed=1)
+    state.load(tmp_path, CPU)
+    with monkeypatch.context() as patched:
+        patched.setattr(torch, "save", fail)
+        with pytest.raises(UserError, match="No space left on device"):
+            train(state).save(tmp_path)
+    assert everything_of(tmp_path) == first
+
+
+def fail(content, file):
+    file.write(b"half of it")
+    raise OSError(28, "No space left on device")
+
+
+def test_a_payload_in_a_checkpoint_is_not_run(tmp_path):
+    class Payload:
+        def __reduce__(self):
+            return (open, (str(tmp_path / "ran"), "w"))
+
+    torch.save({"model": Payload()}, tmp_path / LAST)
+    with pytest.raises(UserError, match="damaged"):
+        new_state().load(tmp_path, CPU)
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "started"),
+    [(LAST, True), (PREVIOUS, True), ("summary.json", True), ("config.json", False), (BEST, False)],
+)
+def test_a_run_is_started_once_an_epoch_is_finished(tmp_path, name, started):
+    assert not is_started(tmp_path / "nowhere")
+    assert not is_started(tmp_path)
+    (tmp_path / name).touch()
+    assert is_started(tmp_path) == started
+
+
+OF_A_RUN = (LAST, PREVIOUS, BEST, "summary.json", "metrics.csv", "train.log", "curves.png")
+
+
+def test_clear_removes_the_files_of_a_run_and_nothing_else(tmp_path):
+    others = ("notes.txt", "mine.pt", "last.pt.bak", "summary.json.old")
+    for name in (*OF_A_RUN, *others):
+        (tmp_path / name).write_text(name)
+    (tmp_path / "tensorboard").mkdir()
+    (tmp_path / "tensorboard" / "events").touch()
+    clear(tmp_path)
+    left = sorted(path.name for path in tmp_path.iterdir())
+    assert left == sorted([*others, "tensorboard"])
+    assert all((tmp_path / name).read_text() == name for name in others)
+    assert (tmp_path / "tensorboard" / "events").exists()
+    assert not is_started(tmp_path)
+    clear(tmp_path)  # nothing there is fine
+
+
+def test_a_folder_that_cannot_be_written_costs_one_line(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match="cannot write"):
+        checkpoint.save_tensors(tmp_path / "file" / LAST, {"a": torch.ones(1)})

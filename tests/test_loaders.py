@@ -1,0 +1,250 @@
+"""Reading images, the order of mini-batches, loaders with and without workers."""
+
+import multiprocessing
+import random
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from cli import UserError
+from loaders import Array, BatchOrder, ImageFiles, batches, epoch_rng, make_loader, read_image
+
+CPU = torch.device("cpu")
+PIXELS = np.random.RandomState(0).randint(0, 256, (9, 12, 3)).astype(np.uint8)
+PICTURE = Image.fromarray(PIXELS).resize((60, 45), Image.Resampling.BICUBIC)
+
+
+# The order of mini-batches
+
+
+@pytest.mark.parametrize(("num_images", "batch_size"), [(10, 3), (9, 3), (2, 5), (1, 1)])
+@pytest.mark.parametrize("seed", [None, 0, 2**32 - 1])
+def test_every_image_comes_once(num_images, batch_size, seed):
+    order = BatchOrder(num_images, batch_size, seed)
+    epoch = list(order)
+    assert sorted(i for batch in epoch for i in batch) == list(range(num_images))
+    assert {len(batch) for batch in epoch[:-1]} <= {batch_size}
+    assert 1 <= len(epoch[-1]) <= batch_size
+    assert len(order) == len(epoch)
+
+
+def test_without_a_seed_the_order_is_that_of_the_split():
+    order = BatchOrder(5, 2)
+    order.epoch = 3
+    assert list(order) == [[0, 1], [2, 3], [4]]
+
+
+def test_the_order_depends_on_seed_and_epoch_alone():
+    def order_of(seed, epoch):
+        order = BatchOrder(100, 7, seed)
+        order.epoch = epoch
+        return list(order)
+
+    first = order_of(5, 3)
+    orders = [order_of(seed, epoch) for seed in range(4) for epoch in range(1, 5)]
+    assert all(a != b for i, a in enumerate(orders) for b in orders[:i])
+    torch.manual_seed(99)
+    np.random.seed(99)
+    used = BatchOrder(100, 7, 5)
+    list(used)
+    used.epoch = 3
+    assert list(used) == first == list(used)
+
+
+def test_generators_of_epochs_and_purposes_are_unlike():
+    """1,000 draws each of 40 generators: no two agree, correlate, or lie a step apart."""
+    keys = [(seed, epoch, use) for seed in (0, 1) for epoch in range(1, 6) for use in range(4)]
+    draws = np.stack([torch.rand(1000, generator=epoch_rng(*key)).numpy() for key in keys])
+    correlation = np.corrcoef(draws) - np.eye(len(keys))
+    assert np.abs(correlation).max() < 0.2
+    assert len(np.unique(draws[:, :5])) > 0.99 * 5 * len(keys)
+    assert draws.mean() == pytest.approx(0.5, abs=0.01)
+
+
+def test_a_generator_is_the_same_each_time_and_leaves_the_global_one_alone():
+    state = torch.get_rng_state()
+    first, second = (torch.rand(5, generator=epoch_rng(3, 4, 1)) for _ in range(2))
+    assert torch.equal(first, second)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert torch.equal(torch.rand(5, generator=epoch_rng(3, 4)),
+                       torch.rand(5, generator=epoch_rng(3, 4, 0)))  # fmt: skip
+
+
+# Reading images
+
+# name, mode, options of PIL's save
+KINDS = [
+    ("rgb.jpg", "RGB", {"quality": 95}),
+    ("rgb.png", "RGB", {}),
+    ("grey.jpg", "L", {}),
+    ("grey.png", "L", {}),
+    ("grey-alpha.png", "LA", {}),
+    ("rgba.png", "RGBA", {}),
+    ("palette.png", "P", {}),
+    ("black-white.png", "1", {}),
+    ("cmyk.jpg", "CMYK", {}),
+    ("progressive.jpg", "RGB", {"progressive": True}),
+    ("picture.bmp", "RGB", {}),
+    ("no suffix", "RGB", {"format": "PNG"}),
+]
+
+
+@pytest.mark.parametrize(("name", "mode", "options"), KINDS, ids=[kind[0] for kind in KINDS])
+@pytest.mark.parametrize("size", [16, 64])
+def test_an_image_is_what_pil_makes_of_it(tmp_path, name, mode, options, size):
+    """Down and up: bilinear with antialiasing, the aspect ratio not kept, nothing cropped."""
+    PICTURE.convert(mode).save(tmp_path / name, **options)
+    image = read_image(tmp_path / name, size)
+    assert (image.shape, image.dtype) == ((3, size, size), torch.uint8)
+    with Image.open(tmp_path / name) as picture:
+        resized = picture.convert("RGB").resize((size, size), Image.Resampling.BILINEAR)
+    difference = np.abs(image.permute(1, 2, 0).numpy().astype(int) - np.array(resized))
+    assert difference.max() <= 2  # JPEG decoders and roundings may differ by as much
+
+
+def test_channels_are_red_green_blue(tmp_path):
+    Image.new("RGB", (4, 3), (250, 120, 10)).save(tmp_path / "a.png")
+    image = read_image(tmp_path / "a.png", 8)
+    assert image.flatten(1).unique(dim=1).flatten().tolist() == [250, 120, 10]
+
+
+def test_an_image_with_16_bits_a_channel_becomes_8_bits(tmp_path):
+    """Medical and scientific PNG files have them; 65535 is white."""
+    deep = np.repeat(np.array([[0, 32768, 65535]], np.uint16), 3, axis=0)
+    Image.fromarray(deep).save(tmp_path / "deep.png")
+    image = read_image(tmp_path / "deep.png", 3)
+    assert image.dtype == torch.uint8
+    assert image[:, 1].flatten().tolist() == pytest.approx([0, 128, 255] * 3, abs=1)
+
+
+def test_an_animation_is_its_first_frame(tmp_path):
+    frames = [Image.new("RGB", (8, 8), color) for color in ((200, 0, 0), (0, 0, 200))]
+    frames[0].save(tmp_path / "two.gif", save_all=True, append_images=frames[1:])
+    image = read_image(tmp_path / "two.gif", 4)
+    assert image.shape == (3, 4, 4)
+    assert image[0].float().mean() > 190
+
+
+def spoil(folder, name):
+    """A file of that name that is no image; the words of its error."""
+    path = folder / name
+    if name == "folder.jpg":
+        path.mkdir()
+    elif name == "text.jpg":
+        path.write_text("no picture\nat all\n")
+    elif name == "empty.jpg":
+        path.write_bytes(b"")
+    elif name.startswith("truncated"):
+        PICTURE.save(path)
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    return path
+
+
+SPOILT = {
+    "missing.jpg": "is missing",
+    "text.jpg": "cannot be read",
+    "empty.jpg": "cannot be read",
+    "folder.jpg": "cannot be read",
+    "truncated.jpg": "cannot be read",
+    "truncated.png": "cannot be read",
+}
+
+
+@pytest.mark.parametrize(("name", "words"), SPOILT.items())
+def test_no_image_costs_one_line_that_names_the_file(tmp_path, name, words):
+    path = spoil(tmp_path, name)
+    with pytest.raises(UserError) as caught:
+        read_image(path, 16)
+    message = str(caught.value)
+    assert f"image {path} {words}" in message
+    assert len(message.splitlines()) == 1
+
+
+# Loaders
+
+
+@pytest.fixture
+def files(tmp_path):
+    """Eleven pictures; each is of one colour, 20 times its place."""
+    names = np.array([f"sub/{i:02d}.png" for i in range(11)])
+    (tmp_path / "sub").mkdir()
+    for i, name in enumerate(names):
+        Image.new("RGB", (5, 4), (20 * i, 0, 255)).save(tmp_path / name)
+    return ImageFiles(tmp_path, names, size=8)
+
+
+def epoch_of(loader, epoch):
+    loader.batch_sampler.epoch = epoch
+    return [(images.clone(), index.tolist()) for images, index in batches(loader, CPU)]
+
+
+def test_batches_carry_the_images_of_their_index(files):
+    loader = make_loader(files, BatchOrder(11, 4, seed=1), 0, pin=False)
+    sizes = []
+    for images, index in epoch_of(loader, 1):
+        assert (images.dtype, images.shape[1:]) == (torch.uint8, (3, 8, 8))
+        assert images[:, 0, 0, 0].tolist() == [20 * i for i in index]
+        sizes.append(len(index))
+    assert sizes == [4, 4, 3]
+
+
+def test_workers_change_nothing_but_the_speed(files):
+    """Two epochs with the same two workers, in the order that the epochs have without them."""
+    alone = make_loader(files, BatchOrder(11, 4, seed=1), 0, pin=False)
+    helped = make_loader(files, BatchOrder(11, 4, seed=1), 2, pin=False)
+    states = torch.get_rng_state(), np.random.get_state()[1].tolist(), random.getstate()
+    orders = []
+    for epoch in (1, 2):
+        expected, got = epoch_of(alone, epoch), epoch_of(helped, epoch)
+        assert [index for _, index in got] == [index for _, index in expected]
+        for (images, _), (same, _) in zip(got, expected, strict=True):
+            assert torch.equal(images, same)
+        orders.append([index for _, index in expected])
+    assert orders[0] != orders[1]
+    assert torch.equal(torch.get_rng_state(), states[0])
+    assert (np.random.get_state()[1].tolist(), random.getstate()) == states[1:]
+
+
+def read_until_an_error(files, num_workers):
+    """The index of the batches before the error, its class and its words; nothing is kept."""
+    loader = make_loader(files, BatchOrder(11, 4), num_workers, pin=False)
+    arrived = []
+    try:
+        for _, index in batches(loader, CPU):
+            arrived.append(index.tolist())
+    except Exception as error:
+        return arrived, type(error), str(error)
+    return arrived, None, ""
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_an_image_that_cannot_be_read_is_named_in_one_line(files, num_workers):
+    """As it is by `read_image`; with workers no traceback comes along, and they end at once."""
+    path = files.folder / "sub/07.png"
+    path.write_text("no picture")
+    arrived, kind, words = read_until_an_error(files, num_workers)
+    assert (arrived, kind) == ([[0, 1, 2, 3]], UserError)
+    assert f"image {path} cannot be read" in words
+    assert len(words.splitlines()) == 1
+    assert not multiprocessing.active_children()
+
+
+def test_a_part_of_the_files_is_read_by_its_own_index(files):
+    some = files.take(np.array([2, 5, 8, 9])).take(np.array([3, 0, 1]))
+    assert len(some) == 3
+    (images, index), *rest = epoch_of(make_loader(some, BatchOrder(3, 3), 0, pin=False), 1)
+    assert not rest
+    assert (index, images[:, 0, 0, 0].tolist()) == ([0, 1, 2], [180, 40, 100])
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
+def test_arrays_need_no_workers(dtype):
+    rows = torch.arange(24).view(6, 4).to(dtype)
+    part = Array(rows).take(np.array([5, 2, 0, 3])).take(np.array([0, 2, 3]))
+    loader = make_loader(part, BatchOrder(3, 2), num_workers=4, pin=False)
+    assert loader.num_workers == 0
+    got = epoch_of(loader, 1)
+    assert [index for _, index in got] == [[0, 1], [2]]
+    assert torch.equal(torch.cat([images for images, _ in got]), rows[[5, 0, 3]])
