@@ -43,7 +43,7 @@ class State:
             (folder / LAST).replace(folder / PREVIOUS)
         save_tensors(folder / LAST, {**content, "rows": self.rows})
 
-    def load(self, folder: Path, device: torch.device) -> str:
+    def load(self, folder: Path) -> str:
         """Take up the last good checkpoint; the result is its file's name, "" if none is there.
 
         Raises UserError where every checkpoint is damaged.
@@ -51,7 +51,7 @@ class State:
         present = [name for name in (LAST, PREVIOUS) if (folder / name).exists()]
         for name in present:
             try:
-                content = load_tensors(folder / name, device)
+                content = load_tensors(folder / name)
             except UserError:
                 continue
             if name == PREVIOUS:  # else the damaged file would take its place at the next save

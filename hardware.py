@@ -47,5 +47,6 @@ def find_hardware(device: str = "auto", gpu_num: int = 0, amp: str = "auto") -> 
         raise UserError(f"--gpu_num {gpu_num}: this machine has {gpus} GPUs, counted from 0")
     if amp == "auto":
         amp = "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "off"
+    torch.cuda.set_device(gpu_num)  # what is allocated without a device named goes there too
     half = {"off": None, "bf16": torch.bfloat16, "fp16": torch.float16}[amp]
     return Hardware(torch.device("cuda", gpu_num), half)

@@ -123,13 +123,13 @@ def load_backbone(backbone: nn.Module, path: Path) -> None:
     backbone.load_state_dict(state)
 
 
-def load_tensors(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
-    """The dictionary of tensors and plain values in a file, never unpickled.
+def load_tensors(path: Path) -> dict[str, Any]:
+    """The dictionary of tensors, on the CPU, and plain values in a file, never unpickled.
 
     Raises UserError for a file that is damaged or holds anything else.
     """
     try:
-        state = torch.load(path, map_location=device, weights_only=True)
+        state = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise UserError(f"{path} is missing") from None
     except Exception:  # garbage makes the unpickler fail in every way there is

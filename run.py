@@ -99,7 +99,7 @@ def set_up(config: Config, record: RunRecord) -> Run:
         clear(record.folder)
     record.write_config(config.settings(), str(hardware))
     record.say(_describe(config, data, state.model, hardware))
-    source = state.load(record.folder, hardware.device)
+    source = state.load(record.folder)
     if source:
         damaged = ", the newer one is damaged" if source == PREVIOUS else ""
         record.say(f"resumed after epoch {state.epoch} ({source}{damaged})")

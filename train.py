@@ -166,7 +166,7 @@ def _test(run: Run) -> dict[str, Any]:
     """Test the last and the best weights, and write down what the run ends with."""
     config, rows, start = run.config, run.state.rows, time.perf_counter()
     last_map, _ = _test_map(run)
-    best = load_tensors(run.record.folder / BEST, run.hardware.device)
+    best = load_tensors(run.record.folder / BEST)
     run.state.model.load_state_dict(best["model"])
     test_map, ap = _test_map(run)
     ap_of = zip(run.data.classes, ap.tolist(), strict=True)

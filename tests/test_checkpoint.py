@@ -12,7 +12,6 @@ from label_store import LabelStore
 from losses import build_scheme
 from models import ImageClassifier, load_tensors, parameter_groups
 
-CPU = torch.device("cpu")
 HUMAN = np.eye(6, 3, dtype=np.int8)
 IMAGES = torch.randint(
     0, 256, (6, 3, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
@@ -72,7 +71,7 @@ def test_a_run_goes_on_exactly(tmp_path, optimizer):
     first = train(new_state(optimizer), 2)
     first.save(tmp_path)
     second = new_state(optimizer, seed=1)
-    assert second.load(tmp_path, CPU) == LAST
+    assert second.load(tmp_path) == LAST
     assert everything(second) == everything(first)
     assert second.epoch == 2
     assert everything(train(second, 2)) == everything(train(first, 2))
@@ -82,7 +81,7 @@ def test_a_run_goes_on_exactly(tmp_path, optimizer):
 def test_nothing_there_is_no_checkpoint(tmp_path):
     state = new_state()
     before = everything(state)
-    assert state.load(tmp_path, CPU) == ""
+    assert state.load(tmp_path) == ""
     assert (state.epoch, everything(state)) == (0, before)
 
 
@@ -111,7 +110,7 @@ def saved_run(folder, epochs=2):
 
 def everything_of(folder):
     state = new_state(seed=1)
-    state.load(folder, CPU)
+    state.load(folder)
     return everything(state)
 
 
@@ -143,7 +142,7 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(tmp_path, how):
     first, _ = saved_run(tmp_path)
     damage(tmp_path / LAST, how)
     state = new_state(seed=1)
-    assert state.load(tmp_path, CPU) == PREVIOUS
+    assert state.load(tmp_path) == PREVIOUS
     assert everything(state) == first
 
 
@@ -155,7 +154,7 @@ def test_two_damaged_checkpoints_cost_one_line(tmp_path, how):
     state = new_state()
     before = everything(state)
     with pytest.raises(UserError, match=f"{tmp_path}: .*{LAST} and {PREVIOUS}.*--overwrite") as e:
-        state.load(tmp_path, CPU)
+        state.load(tmp_path)
     assert len(str(e.value).splitlines()) == 1
     assert everything(state) == before
 
@@ -163,7 +162,7 @@ def test_two_damaged_checkpoints_cost_one_line(tmp_path, how):
 def test_a_failed_save_leaves_a_checkpoint(tmp_path, monkeypatch):
     _, second = saved_run(tmp_path)
     state = new_state(seed=1)
-    state.load(tmp_path, CPU)
+    state.load(tmp_path)
     with monkeypatch.context() as patched:
         patched.setattr(torch, "save", fail)
         with pytest.raises(UserError, match="No space left on device"):
@@ -176,7 +175,7 @@ def test_a_damaged_checkpoint_never_displaces_the_good_one_before(tmp_path, monk
     first, _ = saved_run(tmp_path)
     damage(tmp_path / LAST, "cut off")
     state = new_state(seed=1)
-    state.load(tmp_path, CPU)
+    state.load(tmp_path)
     with monkeypatch.context() as patched:
         patched.setattr(torch, "save", fail)
         with pytest.raises(UserError, match="No space left on device"):
@@ -196,7 +195,7 @@ def test_a_payload_in_a_checkpoint_is_not_run(tmp_path):
 
     torch.save({"model": Payload()}, tmp_path / LAST)
     with pytest.raises(UserError, match="damaged"):
-        new_state().load(tmp_path, CPU)
+        new_state().load(tmp_path)
     assert not (tmp_path / "ran").exists()
 
 

@@ -380,6 +380,14 @@ def test_another_scheme_or_optimizer_takes_its_own_companions(tmp_path, capsys):
     assert parse_args(["--config", path, "--optimizer", "sgd"]).lr == 0.3
 
 
+def test_a_run_from_scratch_may_be_repeated_with_weights(tmp_path):
+    path = save(tmp_path, short("--use_pretrained", "false").settings())
+    got = parse_args(["--config", path, "--use_pretrained"])
+    assert (got.use_pretrained, got.weights) == (True, "IMAGENET1K_V1")
+    got = parse_args(["--config", path, "--weights", "IMAGENET1K_V2"])
+    assert (got.use_pretrained, got.weights) == (True, "IMAGENET1K_V2")
+
+
 @pytest.mark.parametrize(
     ("content", "words"),
     [

@@ -280,6 +280,13 @@ MALFORMED = [
 ]
 
 
+def test_both_parts_must_have_the_same_classes(tmp_path):
+    folder = write(tmp_path, kinds=("images", "labels"))
+    np.save(folder / "formatted_val_labels.npy", TRUTH["val"][:, :2])
+    with pytest.raises(UserError, match="the train labels have 3 columns, the val labels 2"):
+        load(folder, "--train_set_variant", "clean")
+
+
 def spoil(path, content):
     if content is None:
         path.unlink()
