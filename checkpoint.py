@@ -30,6 +30,7 @@ class State:
     scaler: torch.amp.GradScaler
     labels: LabelStore
     rows: list[dict[str, Any]] = field(default_factory=list)  # of metrics.csv, one an epoch
+    _last_is_damaged: bool = False  # then it must not take the place of the good one before it
 
     @property
     def epoch(self) -> int:
@@ -39,9 +40,10 @@ class State:
     def save(self, folder: Path) -> None:
         """Write last.pt; the one before it stays as last.previous.pt."""
         content = {part: getattr(self, part).state_dict() for part in _PARTS}
-        if (folder / LAST).exists():
+        if (folder / LAST).exists() and not self._last_is_damaged:
             (folder / LAST).replace(folder / PREVIOUS)
         save_tensors(folder / LAST, {**content, "rows": self.rows})
+        self._last_is_damaged = False
 
     def load(self, folder: Path) -> str:
         """Take up the last good checkpoint; the result is its file's name, "" if none is there.
@@ -53,12 +55,17 @@ class State:
             try:
                 content = load_tensors(folder / name)
             except UserError:
+                self._last_is_damaged = name == LAST
                 continue
-            if name == PREVIOUS:  # else the damaged file would take its place at the next save
-                (folder / LAST).unlink(missing_ok=True)
-            for part in _PARTS:
-                getattr(self, part).load_state_dict(content[part])
-            self.rows = content["rows"]
+            try:
+                for part in _PARTS:
+                    getattr(self, part).load_state_dict(content[part])
+                self.rows = content["rows"]
+            except (KeyError, RuntimeError, ValueError):
+                raise UserError(
+                    f"{folder / name} does not fit this run (its data or model is another): "
+                    "give --overwrite, or another --exp_name"
+                ) from None
             return name
         if present:
             raise UserError(f"{folder}: {' and '.join(present)} are damaged: give --overwrite")

@@ -125,8 +125,8 @@ class Config:
     lr_mult: float = _training(10.0, "the head's learning rate, in multiples of --lr", _positive)
     weight_decay: float = _training("0.001 (sgd), 0 (adam)", "L2 penalty", number(low=0))
     momentum: float = _training(0.9, "momentum of sgd", number(low=0, below=1))
-    bsize: int = _training(16, "images in a mini-batch", number(int, 1))
-    num_epochs: int = _training(10, "passes over the training images", number(int, 1))
+    bsize: int = _training(16, "images in a mini-batch", number(int, 1, 2**20))
+    num_epochs: int = _training(10, "passes over the training images", number(int, 1, 10**6))
     early_stop_drop: float = _training(
         3.0, "stop once val mAP is this far below its best; 100: never", number(above=0, high=100)
     )
@@ -134,7 +134,7 @@ class Config:
 
     seed: int = _training(0, "seed of the weights, the order of images and the flips", _seed)
     device: str = _run("auto", "where to compute", choice("auto", "cpu", "cuda"))
-    gpu_num: int = _run(0, "which GPU", number(int, 0))
+    gpu_num: int = _run(0, "which GPU", number(int, 0, 1024))
     save_path: str = _run("./results", "folder of the runs", metavar="FOLDER")
     exp_name: str = _run("from the settings", "the run's folder there", _folder_name, "NAME")
     tensorboard: bool = _run(False, "write TensorBoard event files too", boolean)
@@ -249,9 +249,10 @@ def _resolve(given: dict[str, Any], saved: dict[str, Any]) -> tuple[Config, list
     if "weights" in given:
         values["use_pretrained"] = given.get("use_pretrained", given["weights"] != "none")
     filled = {**_recipe(values), **values}
-    if "optimizer" in given and "lr" not in values:
+    usual = _recipe({"dataset": filled["dataset"]})["optimizer"]
+    if "lr" not in values and filled["optimizer"] != usual:
         notes.append(
-            f"--optimizer {given['optimizer']} without --lr: using its default, {filled['lr']:g}"
+            f"--optimizer {filled['optimizer']} without --lr: using its default, {filled['lr']:g}"
         )
     if filled["mod_scheme"] == "AN":
         if given.get("delta_rel"):

@@ -152,7 +152,7 @@ class RunRecord:
         path = self.folder / name
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise UserError(f"{path} cannot be read ({error}): give --overwrite") from None
         if not isinstance(content, dict):
             raise UserError(f"{path} is not what a run writes: give --overwrite")

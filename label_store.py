@@ -61,5 +61,7 @@ class LabelStore:
         return {"corrected": self._corrected.cpu()}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Take the corrections of a checkpoint."""
+        """Take the corrections of a checkpoint. Raises ValueError if they are of other data."""
+        if state["corrected"].shape != self._corrected.shape:
+            raise ValueError("the corrections are of a set of another size")
         self._corrected.copy_(state["corrected"])

@@ -98,6 +98,8 @@ def _decode_with_pil(path: Path) -> Tensor:
 
     try:
         with Image.open(path) as image:
+            if image.mode.startswith("I"):  # 16 bits, which PIL would clip to white
+                image = Image.fromarray((np.array(image) / 257).round().astype(np.uint8))
             return torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1)
     except FileNotFoundError:
         raise UserError(f"image {path} is missing: put it there") from None

@@ -65,9 +65,9 @@ def large_entries(
         k = torch.ceil(available.double() * rate - _ROUNDING).long()
     threshold = scores.topk(at_most).values.gather(0, (k - 1).clamp(min=0).view(1))
     above = scores > threshold
-    ties = (scores == threshold) & candidates
+    ties = scores == threshold
     first_ties = ties & (ties.cumsum(0) <= k - above.sum())
-    return ((above | first_ties) & (k > 0)).view_as(unobserved)
+    return (above | first_ties).view_as(unobserved)
 
 
 class Scheme(nn.Module):
@@ -201,7 +201,7 @@ _ROUNDING = 1e-9  # 0.05 * 640 is 32, but a hair more in binary
 
 
 def _ceil_share(rate: float, count: int) -> int:
-    return min(max(math.ceil(rate * count - _ROUNDING), 0), count)
+    return max(math.ceil(rate * count - _ROUNDING), 0)
 
 
 def _cross_entropy(logits: Tensor, target: Tensor) -> Tensor:

@@ -19,6 +19,7 @@ from cli import UserError
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+_COUNTER = "num_batches_tracked"  # of a batch norm; not in files of early PyTorch releases
 
 
 class ImageClassifier(nn.Module):
@@ -53,8 +54,7 @@ class ImageClassifier(nn.Module):
         """The last feature map of the backbone, [B, D, h, w]."""
         images = images.contiguous(memory_format=torch.channels_last)
         normal = (images.float() - self.mean) / self.std
-        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
-            return self.backbone(normal)
+        return self.backbone(normal)
 
     def class_maps(self, images: Tensor) -> Tensor:
         """Class activation maps [B, K, h, w]: the head as a 1x1 convolution.
@@ -107,7 +107,7 @@ def load_backbone(backbone: nn.Module, path: Path) -> None:
     state = {key: value for key, value in state.items() if key.split(".")[0] not in ("fc", "head")}
     wanted = backbone.state_dict()
     unfit = {
-        "missing": [key for key in wanted if key not in state],
+        "missing": [key for key in wanted if key not in state and not key.endswith(_COUNTER)],
         "unexpected": [key for key in state if key not in wanted],
         "of another shape": [
             key
@@ -120,7 +120,7 @@ def load_backbone(backbone: nn.Module, path: Path) -> None:
             f"{len(keys)} {what}: {_some(keys)}" for what, keys in unfit.items() if keys
         )
         raise UserError(f"--weights: {path} does not fit the backbone: {told}")
-    backbone.load_state_dict(state)
+    backbone.load_state_dict(state, strict=False)
 
 
 def load_tensors(path: Path) -> dict[str, Any]:

@@ -71,7 +71,8 @@ def dataset_folder(dataset: str, data_root: str | Path) -> Path:
 def load_array(path: Path) -> np.ndarray:
     """The array in a .npy file; a pickled one is refused, for it could run code."""
     try:
-        array = np.load(path, allow_pickle=False)
+        with path.open("rb") as file:
+            array = np.load(file, allow_pickle=False)
     except FileNotFoundError:
         raise UserError(f"{path} is missing: see data/README.md for how it is made") from None
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:

@@ -188,6 +188,22 @@ def fail(content, file):
     raise OSError(28, "No space left on device")
 
 
+def test_a_checkpoint_of_other_data_costs_one_line(tmp_path):
+    """The data set was prepared anew between two sessions, and has an image more."""
+    train(new_state()).save(tmp_path)
+    state = new_state()
+    state.labels = LabelStore(np.eye(7, 3, dtype=np.int8), None)
+    with pytest.raises(UserError, match=LAST) as caught:
+        state.load(tmp_path)
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_a_best_model_is_no_checkpoint(tmp_path):
+    train(new_state()).save_model(tmp_path / LAST, ("a", "b", "c"))
+    with pytest.raises(UserError, match=LAST):
+        new_state().load(tmp_path)
+
+
 def test_a_payload_in_a_checkpoint_is_not_run(tmp_path):
     class Payload:
         def __reduce__(self):

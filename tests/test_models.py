@@ -225,7 +225,7 @@ def test_weights_that_do_not_fit_are_named(tmp_path, spoil, words):
 
 def test_weights_of_another_backbone_are_refused(tmp_path):
     torch.save(torchvision.models.resnet18().state_dict(), tmp_path / "resnet18.pth")
-    with pytest.raises(UserError, match=r"does not fit the backbone: 96 missing: layer1.2.conv1"):
+    with pytest.raises(UserError, match=r"does not fit the backbone: 80 missing: layer1.2.conv1"):
         build_model("resnet34", 2, weights=str(tmp_path / "resnet18.pth"))
 
 
