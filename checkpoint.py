@@ -32,6 +32,8 @@ class State:
     rows: list[dict[str, Any]] = field(default_factory=list)  # of metrics.csv, one an epoch
     _last_is_damaged: bool = False  # then it must not take the place of the good one before it
 
+    kept: int = 0  # the last epoch whose checkpoint is written
+
     @property
     def epoch(self) -> int:
         """The last finished epoch."""
@@ -43,7 +45,7 @@ class State:
         if (folder / LAST).exists() and not self._last_is_damaged:
             (folder / LAST).replace(folder / PREVIOUS)
         save_tensors(folder / LAST, {**content, "rows": self.rows})
-        self._last_is_damaged = False
+        self._last_is_damaged, self.kept = False, self.epoch
 
     def load(self, folder: Path) -> str:
         """Take up the last good checkpoint; the result is its file's name, "" if none is there.
@@ -66,6 +68,7 @@ class State:
                     f"{folder / name} does not fit this run (its data or model is another): "
                     "give --overwrite, or another --exp_name"
                 ) from None
+            self.kept = self.epoch
             return name
         if present:
             raise UserError(f"{folder}: {' and '.join(present)} are damaged: give --overwrite")

@@ -28,10 +28,11 @@ BY_RECIPE = "by recipe"
 
 def _dataset(text: str) -> str:
     """A known name, or a path, which always holds a slash so that the two are never confused."""
-    if text in RECIPES or "/" in text:
+    if text in RECIPES:
         return text
-    if Path(text).is_dir():
-        return f"./{text}"
+    if "/" in text or Path(text).is_dir():
+        path = str(Path(text))
+        return path if "/" in path else f"./{path}"
     rule = f"neither one of {', '.join(RECIPES)} nor an existing folder"
     raise argparse.ArgumentTypeError(f"{text!r} is {rule}{did_you_mean(text, RECIPES)}")
 
@@ -73,7 +74,9 @@ class Config:
         _dataset,
         "{" + ",".join(RECIPES) + "}|FOLDER",
     )
-    data_root: str = _data("data", "folder that holds the known sets", metavar="FOLDER")
+    data_root: str = _data(
+        "data", "folder that holds the known sets", metavar="FOLDER", names_run=False
+    )
     image_size: int = _data(448, "images are resized to a square of this side", _pixels, "PIXELS")
     flip: bool = _data(True, "flip training images left-right half of the time", boolean)
     num_workers: int = _data(4, "processes that read images", _workers, names_run=False)
@@ -142,6 +145,11 @@ class Config:
     overwrite: bool = _action(False, "start anew where a run lies already", boolean)
     dry_run: bool = _action(False, "print the resolved settings and stop", boolean)
     config: str = _action("", "start from a run's config.json; flags override it", str, "FILE")
+
+    @property
+    def chosen_by(self) -> str:
+        """The column of metrics.csv whose maximum chooses the epoch."""
+        return "val_map" if self.val_set_variant == "clean" else "val_map_observed"
 
     @property
     def run_dir(self) -> Path:
@@ -258,6 +266,8 @@ def _resolve(given: dict[str, Any], saved: dict[str, Any]) -> tuple[Config, list
         if given.get("delta_rel"):
             notes.append(f"AN selects no labels: --delta_rel {given['delta_rel']:g} is not used")
         filled["delta_rel"] = 0.0
+    if filled["optimizer"] != "sgd" and filled["momentum"] != FLAGS["momentum"].metadata["default"]:
+        notes.append(f"{filled['optimizer']} takes no --momentum: it is not used")
     if not filled["use_pretrained"]:
         filled["weights"] = "none"
     _check(filled)
@@ -341,9 +351,7 @@ def _exp_name(config: Config) -> str:
     for name, value in _unusual(config):
         if name not in always:
             text = _written(value)
-            is_path = (
-                name == "data_root" or "/" in text or (name == "weights" and Path(text).is_file())
-            )
+            is_path = "/" in text or (name == "weights" and Path(text).is_file())
             parts.append(f"{name}-{_last_part(text) if is_path else text}")
     name = "_".join(parts)
     return name if len(name) <= 160 else f"{name[:140]}-{_digest(name)}"

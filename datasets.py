@@ -6,6 +6,7 @@ annotated (int8), whatever the files hold.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,17 +19,17 @@ from cli import UserError
 from config import Config
 from data import class_names, digits
 from data.cache import keep_decoded
-from data.formatted import PARTS, array_path, load_array
+from data.formatted import IMAGE_FOLDERS, PARTS, array_path, load_array
 from data.observe import observe_labels
 from data.prepare import RELEASES
 from loaders import Array, ImageFiles
 
-# Where the official layout keeps the pictures, and the classes where their names are fixed.
+# What holds for a known set where its folder has no dataset.json.
 DATASETS: dict[str, dict[str, Any]] = {
-    "pascal": {"images": "VOCdevkit/VOC2012/JPEGImages", "classes": class_names.PASCAL},
-    "coco": {"images": ".", "classes": class_names.COCO},
-    "nuswide": {"images": "Flickr"},
-    "cub": {"images": "CUB_200_2011/images"},
+    "pascal": {"images": IMAGE_FOLDERS["pascal"], "classes": class_names.PASCAL},
+    "coco": {"images": IMAGE_FOLDERS["coco"], "classes": class_names.COCO},
+    "nuswide": {"images": IMAGE_FOLDERS["nuswide"]},
+    "cub": {"images": IMAGE_FOLDERS["cub"]},
 }
 TRUTHS = {"full": (0, 1), "partial": (-1, 0, 1), "none": ()}  # values of formatted_*_labels.npy
 
@@ -51,9 +52,16 @@ class Split:
         return labels
 
     @property
+    def observed_or_negative(self) -> np.ndarray | None:
+        """The observed labels, int8 [N, K], with -1 where nothing is annotated."""
+        return None if self.observed is None else np.where(self.observed == 1, 1, -1)
+
+    @property
     def best_known(self) -> np.ndarray:
-        """The labels to test on, int8 [N, K]: the truth, or else what is annotated."""
-        return self.labels("observed" if self.truth is None else "clean")
+        """The labels to measure by, int8 [N, K]: the truth, or else `observed_or_negative`."""
+        labels = self.observed_or_negative if self.truth is None else self.truth
+        assert labels is not None, "a split has at least one kind of labels"
+        return labels
 
     def take(self, places: np.ndarray) -> Split:
         """The images at these places alone, in that order."""
@@ -71,9 +79,21 @@ class Data:
     val: Split
     test: Split
 
+    def fingerprint(self) -> str:
+        """A digest of the classes and of all labels: other labels, another digest."""
+        digest = hashlib.sha256(json.dumps(self.classes).encode())
+        for split in (self.train, self.val, self.test):
+            for array in (split.truth, split.observed):
+                digest.update(b"none" if array is None else f"{array.shape}".encode())
+                digest.update(b"" if array is None else array.astype(np.int8).tobytes())
+        return digest.hexdigest()[:16]
 
-def load_data(config: Config) -> Data:
-    """The data of a run. Raises UserError where files are missing, wrong, or disagree."""
+
+def load_data(config: Config, decode_once: bool = False) -> Data:
+    """The data of a run; `decode_once`: with the images kept as its `cache` setting says.
+
+    Raises UserError where files are missing, wrong, or disagree.
+    """
     if config.dataset == "digits":
         classes: tuple[str, ...] = digits.CLASSES
         official, test = (_digits(part, config.image_size) for part in PARTS)
@@ -81,13 +101,12 @@ def load_data(config: Config) -> Data:
         classes, official, test = read_formatted(
             config.dataset_dir, config.dataset, config.image_size
         )
-        folder = Path(config.data_root) / "cache"
-        official, test = (
-            replace(
-                part, images=keep_decoded(part.images, config.cache, folder, config.num_workers)
+        if decode_once:
+            folder, workers = Path(config.data_root) / "cache", config.num_workers
+            official, test = (
+                replace(part, images=keep_decoded(part.images, config.cache, folder, workers))
+                for part in (official, test)
             )
-            for part in (official, test)
-        )
     for flag, variant in (
         ("--train_set_variant", config.train_set_variant),
         ("--val_set_variant", config.val_set_variant),

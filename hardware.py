@@ -45,8 +45,9 @@ def find_hardware(device: str = "auto", gpu_num: int = 0, amp: str = "auto") -> 
         return Hardware(torch.device("cpu"), torch.bfloat16 if amp == "bf16" else None)
     if gpu_num >= gpus:
         raise UserError(f"--gpu_num {gpu_num}: this machine has {gpus} GPUs, counted from 0")
+    torch.cuda.set_device(gpu_num)  # what names no device goes there too
     if amp == "auto":
         amp = "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "off"
-    torch.cuda.set_device(gpu_num)  # what is allocated without a device named goes there too
+    torch.backends.cudnn.allow_tf32 = amp != "off"  # else "off" would not mean float32
     half = {"off": None, "bf16": torch.bfloat16, "fp16": torch.float16}[amp]
     return Hardware(torch.device("cuda", gpu_num), half)

@@ -14,6 +14,7 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -123,13 +124,23 @@ class RunRecord:
         with (self.folder / "train.log").open("a", encoding="utf-8") as log:
             log.write(line + "\n")
 
-    def write_config(self, settings: Mapping[str, Any], device: str) -> None:
-        """config.json: every setting, and under `environment` what else made the result."""
-        self._write_json("config.json", {**settings, "environment": environment(device)})
+    def write_config(
+        self, settings: Mapping[str, Any], device: str, fingerprint: str, resumed: bool
+    ) -> None:
+        """config.json: every setting, and under `environment` what else made the result.
 
-    def read_settings(self) -> dict[str, Any]:
-        """The settings in config.json. Raises UserError where it cannot be read."""
-        return self._read_json("config.json")
+        `fingerprint`: of the data. The environments of a run that is `resumed` are all kept.
+        """
+        now: dict[str, Any] = {**environment(device), "data": fingerprint}
+        if resumed:
+            first = self.read_config()["environment"]
+            now = {**first, "resumed": [*first.get("resumed", []), now]}
+        self._write_json("config.json", {**settings, "environment": now})
+
+    def read_config(self) -> dict[str, Any]:
+        """What config.json holds. Raises UserError where it cannot be read."""
+        config = self._read_json("config.json")
+        return {**config, "environment": config.get("environment") or {}}
 
     def write_metrics(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """metrics.csv, whole: a row an epoch, empty where a value is unknown."""
@@ -203,15 +214,17 @@ def _git_commit() -> str:
 class TensorBoard:
     """The rows of metrics.csv as TensorBoard scalars. Raises UserError if it is not installed."""
 
-    def __init__(self, folder: Path, first_epoch: int) -> None:
+    def __init__(self, folder: Path) -> None:
         try:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError:
             raise UserError("--tensorboard needs a package: pip install tensorboard") from None
-        self._writer = SummaryWriter(str(folder / "tensorboard"), purge_step=first_epoch)
+        self._open = partial(SummaryWriter, str(folder / "tensorboard"))
+        self._writer: Any = None
 
     def write(self, row: Mapping[str, Any]) -> None:
-        """Add the numbers of an epoch."""
+        """Add the numbers of an epoch; those of the same epoch before a stop are dropped."""
+        self._writer = self._writer or self._open(purge_step=row["epoch"])
         for name, value in row.items():
             if isinstance(value, (int, float)) and name != "epoch":
                 self._writer.add_scalar(name, value, row["epoch"])
@@ -260,7 +273,7 @@ def draw_curves(rows: Sequence[Mapping[str, Any]], best_epoch: int, title: str, 
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.spines[["top", "right"]].set_visible(False)
         axes.legend(frameon=False, fontsize="small")
-    figure.suptitle(title, fontsize="medium")
+    figure.suptitle(title, fontsize="medium", parse_math=False)
     picture = io.BytesIO()
     figure.savefig(picture, dpi=120, format="png")
     write_atomically(path, lambda file: file.write(picture.getvalue()))

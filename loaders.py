@@ -5,6 +5,7 @@ Letters in shapes: B images of a mini-batch, N of a split, H x W pixels.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -134,8 +135,9 @@ def epoch_rng(seed: int, epoch: int, purpose: int = 0) -> torch.Generator:
 
 
 def make_loader(images: Dataset, order: BatchOrder, num_workers: int, pin: bool) -> DataLoader:
-    """A loader of `images` in that `order`; what lies in memory is read without workers."""
-    workers = num_workers if isinstance(images, ImageFiles) else 0
+    """A loader of `images` in that `order`, with at most a worker a core, none for arrays."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    workers = min(num_workers, cores or 1) if isinstance(images, ImageFiles) else 0
     return DataLoader(
         images,
         batch_sampler=order,

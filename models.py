@@ -22,6 +22,15 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 _COUNTER = "num_batches_tracked"  # of a batch norm; not in files of early PyTorch releases
 
 
+class Head(nn.Linear):
+    """A linear layer that computes in float32 even under autocast: coarser scores would tie."""
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Logits [..., K] of features [..., D]."""
+        with torch.autocast("cuda" if features.is_cuda else "cpu", enabled=False):
+            return super().forward(features.float())
+
+
 class ImageClassifier(nn.Module):
     """Logits of every class for uint8 images, and where in the image they come from."""
 
@@ -35,7 +44,7 @@ class ImageClassifier(nn.Module):
         its batch norms keep their statistics."""
         super().__init__()
         self.backbone = backbone
-        self.head = nn.Linear(num_features, num_classes)
+        self.head = Head(num_features, num_classes)
         self.frozen = frozen
         self.backbone.requires_grad_(not frozen)
         for name, values in (("mean", IMAGENET_MEAN), ("std", IMAGENET_STD)):
@@ -61,9 +70,7 @@ class ImageClassifier(nn.Module):
 
         Zhou et al., CVPR 2016. Their mean over h and w is the logits.
         """
-        return nn.functional.conv2d(
-            self.feature_map(images), self.head.weight[:, :, None, None], self.head.bias
-        )
+        return self.head(self.feature_map(images).permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
 
     def train(self, mode: bool = True) -> ImageClassifier:
         """Training mode, except for a frozen backbone, which stays in evaluation mode."""
@@ -81,15 +88,18 @@ def build_model(
     `weights`: "none", torchvision's name of weights, or a file with a state dict of the backbone
     (torchvision's, or a run's bestmodel.pt). Raises UserError where they are not to be had.
     """
-    from_file = weights != "none" and not _is_published(arch, weights)
+    from_file = weights != "none" and weights not in _published(arch)
     if from_file and not Path(weights).is_file():
-        known = ", ".join(name.name for name in _published(arch)) or "none"
+        known = ", ".join(_published(arch)) or "none"
         raise UserError(
             f"--weights: {weights!r} is no file and no weights of {arch} (published: {known})"
         )
     backbone, num_features = _backbone(arch, "none" if from_file else weights)
     if from_file:
-        load_backbone(backbone, Path(weights))
+        try:
+            load_backbone(backbone, Path(weights))
+        except UserError as error:
+            raise UserError(f"--weights: {error}") from None
     model = ImageClassifier(backbone, num_features, num_classes, frozen)
     return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
@@ -119,7 +129,7 @@ def load_backbone(backbone: nn.Module, path: Path) -> None:
         told = "; ".join(
             f"{len(keys)} {what}: {_some(keys)}" for what, keys in unfit.items() if keys
         )
-        raise UserError(f"--weights: {path} does not fit the backbone: {told}")
+        raise UserError(f"{path} does not fit the backbone: {told}")
     backbone.load_state_dict(state, strict=False)
 
 
@@ -192,12 +202,9 @@ def _shortcut(inner: int, outer: int, stride: int) -> nn.Module | None:
     return nn.Sequential(nn.Conv2d(inner, outer, 1, stride, bias=False), nn.BatchNorm2d(outer))
 
 
-def _published(arch: str) -> Any:
-    return () if arch == "resnet8" else torchvision.models.get_model_weights(arch)
-
-
-def _is_published(arch: str, name: str) -> bool:
-    return name in [weights.name for weights in _published(arch)]
+def _published(arch: str) -> list[str]:
+    """torchvision's names of the weights of a backbone."""
+    return [] if arch == "resnet8" else list(torchvision.models.get_model_weights(arch).__members__)
 
 
 def _backbone_key(key: str) -> str:

@@ -9,13 +9,13 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
-from checkpoint import PREVIOUS, State, clear, has_checkpoint, is_started
+from checkpoint import BEST, PREVIOUS, State, clear, has_checkpoint, is_started
 from cli import UserError
 from config import FLAGS, Config
 from datasets import Data, load_data
 from evaluation import evaluate, evaluation_loader
 from hardware import Hardware, find_hardware
-from instrumentation import RunRecord
+from instrumentation import RunRecord, TensorBoard
 from label_store import LabelStore
 from loaders import Array, BatchOrder, ImageFiles, make_loader
 from losses import build_scheme
@@ -32,21 +32,17 @@ class Run:
     data: Data
     state: State
     loaders: dict[str, DataLoader]  # "train", "val", "test"
-
-    @property
-    def chosen_by(self) -> str:
-        """The column of metrics.csv whose maximum chooses the epoch."""
-        return "val_map" if self.config.val_set_variant == "clean" else "val_map_observed"
+    board: TensorBoard | None = None
 
     @property
     def best_epoch(self) -> int:
         """The first epoch with the highest validation mAP so far."""
-        return 1 + int(np.argmax([row[self.chosen_by] for row in self.state.rows]))
+        return 1 + int(np.argmax([row[self.config.chosen_by] for row in self.state.rows]))
 
     @property
     def is_trained(self) -> bool:
         """Whether the last epoch is done, or val mAP fell so far that the run stops early."""
-        maps = [row[self.chosen_by] for row in self.state.rows]
+        maps = [row[self.config.chosen_by] for row in self.state.rows]
         fallen = bool(maps) and max(maps) - maps[-1] > self.config.early_stop_drop
         return fallen or self.state.epoch >= self.config.num_epochs
 
@@ -60,9 +56,14 @@ def finished(config: Config, record: RunRecord) -> dict[str, Any] | None:
             f"{record.folder} holds a run already: add --resume to go on with it, "
             "--overwrite to start anew, or another --exp_name"
         )
-    _check_unchanged(config, record)
+    _check_same_settings(config, record)
     summary = record.read_summary()
     if summary and summary["num_epochs"] == config.num_epochs:
+        try:
+            data = load_data(config)
+        except UserError:  # the data is gone, the result still holds
+            return summary
+        _check_same_data(data, record)
         return summary
     if not has_checkpoint(record.folder):
         raise UserError(
@@ -72,9 +73,48 @@ def finished(config: Config, record: RunRecord) -> dict[str, Any] | None:
     return None
 
 
-def _check_unchanged(config: Config, record: RunRecord) -> None:
+def set_up(config: Config, record: RunRecord) -> Run:
+    """Everything that training needs, and the run's folder, begun anew or taken up again.
+
+    Nothing in the folder is touched before all else has succeeded.
+    """
+    hardware = find_hardware(config.device, config.gpu_num, config.amp)
+    data = load_data(config, decode_once=True)
+    _check_last_batch(config, len(data.train))
+    torch.manual_seed(config.seed)
+    state = _build_state(config, data, hardware.device)
+    loaders = _build_loaders(config, data, state, hardware)
+    board = TensorBoard(record.folder) if config.tensorboard else None
+    source = _open_folder(config, record, state, data)
+    record.write_config(config.settings(), str(hardware), data.fingerprint(), bool(source))
+    record.say(_describe(config, data, state.model, hardware))
+    if source:
+        damaged = ", the newer one is damaged" if source == PREVIOUS else ""
+        record.say(f"resumed after epoch {state.epoch} ({source}{damaged})")
+        record.write_metrics(state.rows)
+    return Run(config, record, hardware, data, state, loaders, board)
+
+
+def _open_folder(config: Config, record: RunRecord, state: State, data: Data) -> str:
+    """Make or clear the run's folder, or take up the checkpoint in it, whose name is the result."""
+    folder = record.folder
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"cannot make the folder {folder}: {error.strerror}") from None
+    if config.overwrite:
+        clear(folder)
+    if not has_checkpoint(folder):
+        return ""
+    _check_same_data(data, record)
+    if not (folder / BEST).exists():
+        raise UserError(f"--resume: {folder / BEST} is missing: give --overwrite to start anew")
+    return state.load(folder)
+
+
+def _check_same_settings(config: Config, record: RunRecord) -> None:
     """Raise UserError if a setting that changes results is not what the run was started with."""
-    saved = record.read_settings()
+    saved = record.read_config()
     for name, value in config.settings().items():
         grown = name == "num_epochs" and value >= saved.get(name, 0)
         if FLAGS[name].metadata["names_run"] and value != saved.get(name) and not grown:
@@ -84,26 +124,26 @@ def _check_unchanged(config: Config, record: RunRecord) -> None:
             )
 
 
-def set_up(config: Config, record: RunRecord) -> Run:
-    """Everything that training needs, and the run's folder, begun anew or taken up again."""
-    hardware = find_hardware(config.device, config.gpu_num, config.amp)
-    data = load_data(config)
-    torch.manual_seed(config.seed)
-    state = _build_state(config, data, hardware.device)
-    loaders = _build_loaders(config, data, state, hardware)
-    try:
-        record.folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"cannot make the folder {record.folder}: {error.strerror}") from None
-    if config.overwrite:
-        clear(record.folder)
-    record.write_config(config.settings(), str(hardware))
-    record.say(_describe(config, data, state.model, hardware))
-    source = state.load(record.folder)
-    if source:
-        damaged = ", the newer one is damaged" if source == PREVIOUS else ""
-        record.say(f"resumed after epoch {state.epoch} ({source}{damaged})")
-    return Run(config, record, hardware, data, state, loaders)
+def _check_same_data(data: Data, record: RunRecord) -> None:
+    """Raise UserError if classes or labels are not those that the run was started with."""
+    before = record.read_config()["environment"].get("data")
+    if before and before != data.fingerprint():
+        raise UserError(
+            f"--resume: the labels are not those that {record.folder} was trained on: "
+            "restore them, or give another --exp_name"
+        )
+
+
+def _check_last_batch(config: Config, num_images: int) -> None:
+    """Raise UserError where batch norm would see a single value a channel and fail."""
+    alone = config.bsize == 1 or num_images % config.bsize == 1
+    trains = not (config.freeze_feature_extractor or config.use_feats)
+    if alone and trains and config.image_size <= 32 and config.arch != "resnet8":
+        raise UserError(
+            f"--bsize {config.bsize}: a mini-batch of the {num_images} training images would hold "
+            f"one image, of which {config.arch} makes one pixel at --image_size "
+            f"{config.image_size}: batch norm needs more; change one of the two"
+        )
 
 
 def _build_state(config: Config, data: Data, device: torch.device) -> State:

@@ -22,7 +22,6 @@ from hardware import Hardware
 from instrumentation import (
     LabelAudit,
     RunRecord,
-    TensorBoard,
     draw_curves,
     mean_average_precision,
 )
@@ -51,10 +50,12 @@ def run_train(config: Config) -> dict[str, Any]:
             _train(run)
             summary = _test(run)
         except KeyboardInterrupt:
-            kept = f"epochs 1 to {run.state.epoch} are kept" if run.state.epoch else "no epoch yet"
+            kept = f"epochs 1 to {run.state.kept} are kept" if run.state.kept else "no epoch yet"
             record.say(f"stopped, {kept}: --resume goes on")
             raise
-    print(f"Test mAP : {summary['test_map']:.3f} when trained until epoch {summary['best_epoch']}")
+        record.say(_result_line(summary))
+    else:
+        print(_result_line(summary))
     return summary
 
 
@@ -109,7 +110,6 @@ def load_run(run_dir: str | Path) -> tuple[ImageClassifier, Config, tuple[str, .
 def _train(run: Run) -> None:
     """Train until the last epoch or the early stop, keeping each finished epoch."""
     state, record = run.state, run.record
-    board = TensorBoard(record.folder, state.epoch + 1) if run.config.tensorboard else None
     while not run.is_trained:
         row = _run_epoch(run)
         state.rows.append(row)
@@ -117,9 +117,9 @@ def _train(run: Run) -> None:
             state.save_model(record.folder / BEST, run.data.classes)
         state.save(record.folder)
         record.write_metrics(state.rows)
-        record.say(_epoch_line(row, run.chosen_by, run.best_epoch, run.config.num_epochs))
-        if board:
-            board.write(row)
+        record.say(_epoch_line(row, run.config.chosen_by, run.best_epoch, run.config.num_epochs))
+        if run.board:
+            run.board.write(row)
 
 
 def _run_epoch(run: Run) -> dict[str, Any]:
@@ -155,10 +155,9 @@ def _validate(run: Run, epoch: int, train_loss: float) -> dict[str, float | None
             f"lower --lr (it is {run.config.lr:g}); the epochs before are kept"
         )
     val = run.data.val
-    observed = None if val.observed is None else np.where(val.observed == 1, 1, -1)
     return {
         name: None if labels is None else mean_average_precision(scores, labels)[0]
-        for name, labels in (("val_map", val.truth), ("val_map_observed", observed))
+        for name, labels in (("val_map", val.truth), ("val_map_observed", val.observed_or_negative))
     }
 
 
@@ -169,20 +168,22 @@ def _test(run: Run) -> dict[str, Any]:
     best = load_tensors(run.record.folder / BEST)
     run.state.model.load_state_dict(best["model"])
     test_map, ap = _test_map(run)
+    best_row = rows[best["epoch"] - 1]
     ap_of = zip(run.data.classes, ap.tolist(), strict=True)
     summary = {
         **{name: getattr(config, name) for name in SUMMARIZED},
         "best_epoch": best["epoch"],
         "epochs_run": len(rows),
-        "val_map": rows[best["epoch"] - 1][run.chosen_by],
+        "val_map": best_row["val_map"],
+        "val_map_observed": best_row["val_map_observed"],
         "test_map": test_map,
         "test_map_last": last_map,
         "seconds": sum(row["seconds"] for row in rows) + time.perf_counter() - start,
         "empty_classes": int((ap == 0).sum()),
         "test_ap": {name: None if np.isnan(value) else value for name, value in ap_of},
     }
-    draw_curves(rows, best["epoch"], config.exp_name, run.record.folder / "curves.png")
     run.record.write_summary(summary)
+    draw_curves(rows, best["epoch"], config.exp_name, run.record.folder / "curves.png")
     return summary
 
 
@@ -190,6 +191,10 @@ def _test_map(run: Run) -> tuple[float, np.ndarray]:
     """mAP on the test split, and AP [K]."""
     scores = evaluate(run.state.net, run.loaders["test"], run.hardware).numpy()
     return mean_average_precision(scores, run.data.test.best_known)
+
+
+def _result_line(summary: dict[str, Any]) -> str:
+    return f"Test mAP : {summary['test_map']:.3f} when trained until epoch {summary['best_epoch']}"
 
 
 def _epoch_line(row: dict[str, Any], chosen_by: str, best_epoch: int, num_epochs: int) -> str:

@@ -7,7 +7,6 @@ N images, S pixels to a side.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import os
 import shutil
@@ -97,6 +96,8 @@ def _decoded(images: ImageFiles, num_workers: int) -> Iterator[tuple[Tensor, Ten
 @contextlib.contextmanager
 def _locked(path: Path) -> Iterator[None]:
     """Hold a lock that other processes wait for, and that ends with this process."""
+    import fcntl  # not on Windows, where the other modes of the cache still work
+
     with path.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield

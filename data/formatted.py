@@ -18,7 +18,13 @@ import numpy as np
 from cli import UserError, did_you_mean
 
 PARTS = ("train", "val")  # `val` is the official val set: the paper's test split
-KNOWN = ("pascal", "coco", "nuswide", "cub")
+IMAGE_FOLDERS = {  # of the known sets, relative to the folder of the set
+    "pascal": "VOCdevkit/VOC2012/JPEGImages",
+    "coco": ".",
+    "nuswide": "Flickr",
+    "cub": "CUB_200_2011/images",
+}
+KNOWN = tuple(IMAGE_FOLDERS)
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,15 @@ from cli import UserError
 from data.format_coco import read_coco
 from data.format_cub import read_cub
 from data.format_pascal import read_pascal
-from data.formatted import KNOWN, PARTS, Formatted, array_path, write_array, write_atomically
+from data.formatted import (
+    IMAGE_FOLDERS,
+    KNOWN,
+    PARTS,
+    Formatted,
+    array_path,
+    write_array,
+    write_atomically,
+)
 from data.observe import add_draw_flags, observe_labels
 
 
@@ -28,7 +36,6 @@ class Release:
     """An official release: how it is read, what is in it, and where it comes from."""
 
     read: Callable[[Path], Formatted]
-    images: str  # the folder of the pictures
     sizes: tuple[int, int]  # labelled images of train and val
     classes: int
     source: str
@@ -37,14 +44,12 @@ class Release:
 RELEASES = {
     "pascal": Release(
         read_pascal,
-        images="VOCdevkit/VOC2012/JPEGImages",
         sizes=(5717, 5823),
         classes=20,
         source="VOCtrainval_11-May-2012.tar from http://host.robots.ox.ac.uk/pascal/VOC/voc2012/",
     ),
     "coco": Release(
         read_coco,
-        images=".",
         sizes=(82081, 40137),
         classes=80,
         source="annotations_trainval2014.zip, train2014.zip and val2014.zip from "
@@ -52,7 +57,6 @@ RELEASES = {
     ),
     "cub": Release(
         read_cub,
-        images="CUB_200_2011/images",
         sizes=(5994, 5794),
         classes=312,
         source="CUB_200_2011.tgz from https://www.vision.caltech.edu/datasets/cub_200_2011/",
@@ -75,7 +79,7 @@ def prepare(dataset: str, folder: Path, num_pos: int, num_neg: int, seed: int) -
     about = {
         "name": dataset,
         "classes": formatted.classes,
-        "images": release.images,
+        "images": IMAGE_FOLDERS[dataset],
         "truth": "full",
     }
     text = json.dumps(about, indent=2) + "\n"
@@ -122,7 +126,7 @@ def warnings(dataset: str, folder: Path, formatted: Formatted) -> Iterator[str]:
         if have != official:
             yield f"{dataset} has {have:,} {kind}, the official release {official:,}"
     for part in (formatted.train, formatted.val):
-        missing = _missing_pictures(folder / release.images, part.images)
+        missing = _missing_pictures(folder / IMAGE_FOLDERS[dataset], part.images)
         if missing:
             yield f"{len(missing):,} of {len(part.images):,} pictures are missing: {missing[0]}"
 

@@ -241,11 +241,11 @@ def test_the_summary_comes_back(tmp_path):
 
 def test_the_settings_come_back(tmp_path):
     settings = {"dataset": "coco", "lr": 7.5e-5, "flip": True, "exp_name": "x"}
-    RunRecord(tmp_path).write_config(settings, "cpu, float32")
+    RunRecord(tmp_path).write_config(settings, "cpu, float32", "digest", resumed=False)
     saved = json.loads((tmp_path / "config.json").read_text())
     assert saved.pop("environment")["device"] == "cpu, float32"
     assert saved == settings
-    read = RunRecord(tmp_path).read_settings()
+    read = RunRecord(tmp_path).read_config()
     assert {name: read[name] for name in settings} == settings
 
 
@@ -255,13 +255,13 @@ def test_a_damaged_record_costs_one_line(tmp_path, name, content):
     (tmp_path / name).write_bytes(content)
     record = RunRecord(tmp_path)
     with pytest.raises(UserError, match=f"{name} .*: give --overwrite") as caught:
-        record.read_settings() if name == "config.json" else record.read_summary()
+        record.read_config() if name == "config.json" else record.read_summary()
     assert len(str(caught.value).splitlines()) == 1
 
 
 def test_a_missing_record_of_settings_costs_one_line(tmp_path):
     with pytest.raises(UserError, match=r"config.json cannot be read"):
-        RunRecord(tmp_path).read_settings()
+        RunRecord(tmp_path).read_config()
 
 
 def test_the_environment_names_what_else_made_the_result():
@@ -305,4 +305,4 @@ def test_curves_are_a_png(tmp_path, rows):
 def test_tensorboard_that_is_not_installed_costs_one_line(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
     with pytest.raises(UserError, match="--tensorboard needs a package: pip install tensorboard"):
-        TensorBoard(tmp_path, 1)
+        TensorBoard(tmp_path)

@@ -346,3 +346,15 @@ def test_models_start_from_torchs_seed_alone():
     first, second = (torch.manual_seed(3) and models.build_model("resnet8", 2) for _ in range(2))
     assert equal(first.state_dict(), second.state_dict())
     assert not equal(models.build_model("resnet8", 2).state_dict(), first.state_dict())
+
+
+def test_scores_are_float32_under_autocast():
+    """bfloat16 has 8 significant bits: thousands of negatives would share a score."""
+    model = build_model("resnet8", 3)
+    images = torch.zeros(2, 3, 16, 16, dtype=torch.uint8)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert model.feature_map(images).dtype == torch.bfloat16
+        logits = model(images)
+    assert logits.dtype == torch.float32
+    logits.sum().backward()
+    assert model.head.weight.grad.abs().sum() > 0

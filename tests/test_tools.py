@@ -47,6 +47,14 @@ def test_evaluate_without_a_run_is_one_line(tmp_path, capsys):
     assert capsys.readouterr().err.count("\n") == 1
 
 
+def test_evaluate_refuses_data_whose_classes_have_changed(runs, capsys):
+    about = runs.parent / "tiny" / "dataset.json"
+    about.write_text('{"classes": ["a", "b", "c", "d"]}')
+    assert cli.run(evaluate.main, [str(runs / "AN1")]) == 2
+    assert "other classes" in capsys.readouterr().err
+    about.unlink()
+
+
 def test_report_has_a_row_a_method_with_mean_and_deviation(runs):
     head, _, an, llr = report.markdown(report.read_runs(runs)).splitlines()
     first, second = (summary(runs / name) for name in ("LL-R1", "LL-R2"))

@@ -3,6 +3,8 @@
 import csv
 import json
 import math
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,7 +12,9 @@ import torch
 
 import train as training
 from cli import UserError
+from config import parse_args
 from data.formatted import array_path, write_array
+from data.observe import redraw
 from hardware import find_hardware
 from instrumentation import METRICS
 from models import build_model
@@ -19,7 +23,7 @@ from tests.tiny import SCHEMES, assert_same_tensors, load
 
 SUMMARY = {
     "dataset", "mod_scheme", "delta_rel", "optimizer", "lr", "bsize", "seed", "num_epochs",
-    "best_epoch", "epochs_run", "val_map", "test_map", "test_map_last", "seconds",
+    "best_epoch", "epochs_run", "val_map", "val_map_observed", "test_map", "test_map_last", "seconds",
     "empty_classes", "test_ap",
 }  # fmt: skip
 
@@ -64,7 +68,9 @@ def test_a_run_leaves_every_file_of_the_contract(folder, tmp_path, scheme, capsy
         config["environment"]
     )
     assert (run_dir / "curves.png").read_bytes().startswith(b"\x89PNG")
-    assert "epoch  3/3" in (run_dir / "train.log").read_text()
+    log = (run_dir / "train.log").read_text()
+    assert "epoch  3/3" in log
+    assert log.splitlines()[-1] == best
     assert len(load(run_dir / "last.pt")["rows"]) == 3
     assert len(load(run_dir / "last.previous.pt")["rows"]) == 2
     assert load(run_dir / "bestmodel.pt")["epoch"] == summary["best_epoch"]
@@ -205,6 +211,72 @@ def test_a_damaged_record_is_one_line(folder, tmp_path, name):
         tiny.train(folder, tmp_path, "--resume")
 
 
+def test_other_labels_are_not_trained_on_under_resume(tmp_path):
+    folder = tiny.make_folder(tmp_path)
+    tiny.train(folder, tmp_path / "runs")
+    redraw(folder, num_pos=-1, num_neg=1, seed=7)
+    for epochs in ("3", "4"):  # finished, and to be gone on with
+        with pytest.raises(UserError, match="the labels are not those"):
+            tiny.train(folder, tmp_path / "runs", "--resume", "--num_epochs", epochs)
+    for path in folder.glob("*.npy"):
+        path.unlink()
+    tiny.train(folder, tmp_path / "runs", "--resume")  # the data is gone, the result stands
+
+
+@pytest.mark.parametrize("flag", ["--overwrite", "--resume"])
+def test_a_start_that_fails_leaves_the_earlier_run_as_it_was(folder, tmp_path, monkeypatch, flag):
+    _, run_dir = tiny.train(folder, tmp_path)
+    before = {path.name: path.read_bytes() for path in run_dir.iterdir()}
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    with pytest.raises(UserError, match="pip install tensorboard"):
+        tiny.train(folder, tmp_path, flag, "--tensorboard", "--num_epochs", "4")
+    assert {path.name: path.read_bytes() for path in run_dir.iterdir()} == before
+
+
+def test_resume_restores_metrics_and_keeps_every_environment(folder, tmp_path):
+    _, run_dir = tiny.train(folder, tmp_path)
+    whole = (run_dir / "metrics.csv").read_text()
+    (run_dir / "summary.json").unlink()
+    (run_dir / "metrics.csv").write_text(whole[: len(whole) // 2])
+    tiny.train(folder, tmp_path, "--resume")
+    assert (run_dir / "metrics.csv").read_text() == whole
+    environment = json.loads((run_dir / "config.json").read_text())["environment"]
+    assert len(environment["resumed"]) == 1
+    assert environment["resumed"][0]["torch"] == environment["torch"] == torch.__version__
+
+
+def test_a_missing_best_model_is_noticed_before_training(folder, tmp_path, monkeypatch):
+    _, run_dir = tiny.train(folder, tmp_path)
+    (run_dir / "bestmodel.pt").unlink()
+    stop_in(monkeypatch, 4, error=AssertionError)
+    with pytest.raises(UserError, match=r"bestmodel\.pt is missing: give --overwrite"):
+        tiny.train(folder, tmp_path, "--resume", "--num_epochs", "4")
+
+
+def test_a_batch_that_batch_norm_cannot_take_is_refused(folder, tmp_path):
+    flags = ("--arch", "resnet18", "--image_size", "32")
+    for size in ("23", "1"):  # of 24 images
+        with pytest.raises(UserError, match=f"--bsize {size}: .* --image_size 32"):
+            tiny.train(folder, tmp_path, *flags, "--bsize", size)
+
+
+def test_a_name_that_looks_like_mathematics_is_only_a_name(folder, tmp_path):
+    _, run_dir = tiny.train(folder, tmp_path, "--exp_name", "a$_$b")
+    assert (run_dir / "curves.png").exists()
+
+
+def test_the_golden_curve(tmp_path):
+    """A short run on digits against the committed one; rounding differs between machines."""
+    flags = ("--num_epochs", "3", "--ss_frac_train", "0.25", "--exp_name", "golden")
+    config = parse_args(["--save_path", str(tmp_path), "--mod_scheme", "LL-R", *flags])
+    training.run_train(config)
+    golden = json.loads((Path(__file__).parent / "golden.json").read_text())
+    for row, expected in zip(metrics(config.run_dir), golden, strict=True):
+        assert float(row["train_loss"]) == pytest.approx(expected["train_loss"], rel=0.02)
+        assert float(row["loss_fn"]) == pytest.approx(expected["loss_fn"], rel=0.1)
+        assert int(row["selected"]) == expected["selected"]
+
+
 def test_a_damaged_checkpoint_falls_back_to_the_one_before(folder, tmp_path, capsys):
     _, whole = tiny.train(folder, tmp_path / "whole")
     _, run_dir = tiny.train(folder, tmp_path / "damaged")
@@ -223,7 +295,7 @@ def test_the_best_epoch_is_chosen_by_the_labels_that_val_set_variant_names(folde
         )
         maps = [float(row[column]) for row in metrics(run_dir)]
         assert summary["best_epoch"] == 1 + int(np.argmax(maps))
-        assert summary["val_map"] == pytest.approx(max(maps), rel=1e-5)
+        assert summary[column] == pytest.approx(max(maps), rel=1e-5)
 
 
 def test_clean_and_observed_choose_differently(folder):

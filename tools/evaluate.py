@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 
 import cli
+from cli import UserError
 
 
 def main(argv: Sequence[str]) -> None:
@@ -19,6 +20,9 @@ def main(argv: Sequence[str]) -> None:
     parser.add_argument("--data_root", help="folder of the data sets, if it is no longer the run's")
     parser.add_argument("--device", type=cli.choice("auto", "cpu", "cuda"), default="auto",
                         metavar="{auto,cpu,cuda}", help="(%(default)s)")  # fmt: skip
+    parser.add_argument("--gpu_num", type=cli.number(int, 0), default=0, help="(%(default)s)")
+    parser.add_argument("--amp", type=cli.choice("auto", "off", "bf16", "fp16"),
+                        metavar="{auto,off,bf16,fp16}", help="(that of the run)")  # fmt: skip
     args = parser.parse_args(argv)
     from datasets import load_data
     from evaluation import evaluate, evaluation_loader
@@ -28,8 +32,13 @@ def main(argv: Sequence[str]) -> None:
 
     model, config, classes = load_run(args.run_dir)
     config = dataclasses.replace(config, data_root=args.data_root or config.data_root)
-    split = getattr(load_data(config), args.split)
-    hardware = find_hardware(args.device, config.gpu_num, config.amp)
+    data = load_data(config)
+    if data.classes != classes:
+        raise UserError(
+            f"{args.run_dir} was trained on other classes than {config.dataset} has now"
+        )
+    split = getattr(data, args.split)
+    hardware = find_hardware(args.device, args.gpu_num, args.amp or config.amp)
     loader = evaluation_loader(split.images, config.bsize, config.num_workers, hardware)
     scores = evaluate(model.to(hardware.device), loader, hardware).numpy()
     mean, ap = mean_average_precision(scores, split.best_known)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 import cli
+from cli import UserError
 from data.formatted import write_atomically
 from tools.report import Run, group_by_method, method_name, read_runs
 
@@ -59,7 +60,8 @@ def draw_memorization(runs: Sequence[Run], path: Path) -> None:
         axes.set_xlabel("epoch")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.spines[["top", "right"]].set_visible(False)
-        axes.legend(frameon=False, fontsize="small")
+        if axes.lines:
+            axes.legend(frameon=False, fontsize="small")
     picture = io.BytesIO()
     figure.savefig(picture, dpi=110, format="png", metadata={"Software": None})
     write_atomically(path, lambda file: file.write(picture.getvalue()))
@@ -67,8 +69,12 @@ def draw_memorization(runs: Sequence[Run], path: Path) -> None:
 
 def read_metrics(run: Run) -> list[dict[str, float]]:
     """The rows of a run's metrics.csv; what is empty there is NaN."""
-    with (run.config.run_dir / "metrics.csv").open(encoding="utf-8", newline="") as file:
-        return [_numbers(row) for row in csv.DictReader(file)]
+    path = run.config.run_dir / "metrics.csv"
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}") from None
+    return [_numbers(row) for row in csv.DictReader(lines)]
 
 
 def _numbers(row: Mapping[str, str]) -> dict[str, float]:

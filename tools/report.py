@@ -81,14 +81,12 @@ def insert(text: str, name: str, table: str) -> str:
 
 def _row(group: Sequence[Run]) -> tuple[str, ...]:
     config = group[0].config
+    maps = (config.chosen_by, "test_map", "test_map_last")
     seeds = sorted(run.config.seed for run in group)
     return (
         method_name(config),
         f"{config.delta_rel:g}" if config.delta_rel else "",
-        *(
-            _mean_and_std([run.summary[name] for run in group])
-            for name in ("val_map", "test_map", "test_map_last")
-        ),
+        *(_mean_and_std([run.summary[name] for run in group]) for name in maps),
         ", ".join(map(str, seeds)),
         f"`{_without_seed(config)} --seed {seeds[0]}`",
     )
@@ -120,7 +118,10 @@ def main(argv: Sequence[str]) -> None:
     if args.write is None:
         print(table, end="")
         return
-    page = args.write.read_text(encoding="utf-8")
+    try:
+        page = args.write.read_text(encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"--write: cannot read {args.write}: {error.strerror}") from None
     text = insert(page, args.name or args.results.resolve().name, table)
     write_atomically(args.write, lambda file: file.write(text.encode()))
 
