@@ -23,8 +23,8 @@ from tests.tiny import SCHEMES, assert_same_tensors, load
 
 SUMMARY = {
     "dataset", "mod_scheme", "delta_rel", "optimizer", "lr", "bsize", "seed", "num_epochs",
-    "best_epoch", "epochs_run", "val_map", "val_map_observed", "test_map", "test_map_last", "seconds",
-    "empty_classes", "test_ap",
+    "best_epoch", "epochs_run", "val_map", "val_map_observed", "test_map", "test_map_last",
+    "seconds", "empty_classes", "test_ap",
 }  # fmt: skip
 
 
