@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from cli import UserError
-from data.formatted import write_atomically
+from files import write_atomically
 from label_store import LabelStore
 from losses import Scheme
 from models import ImageClassifier, load_tensors

@@ -24,7 +24,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from cli import UserError
-from data.formatted import write_atomically
+from files import write_atomically
 
 METRICS = (
     "epoch", "phase", "lr", "rate", "train_loss", "val_map", "val_map_observed",

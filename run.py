@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +16,7 @@ from cli import UserError
 from config import FLAGS, Config
 from datasets import Data, load_data
 from evaluation import evaluate, evaluation_loader
+from files import locked
 from hardware import Hardware, find_hardware
 from instrumentation import RunRecord, TensorBoard
 from label_store import LabelStore
@@ -51,11 +54,7 @@ def finished(config: Config, record: RunRecord) -> dict[str, Any] | None:
     """The summary of a run that is finished already. Raises UserError if it must not go on."""
     if config.overwrite or not is_started(record.folder):
         return None
-    if not config.resume:
-        raise UserError(
-            f"{record.folder} holds a run already: add --resume to go on with it, "
-            "--overwrite to start anew, or another --exp_name"
-        )
+    _check_resume_is_asked(config, record.folder)
     _check_same_settings(config, record)
     summary = record.read_summary()
     if summary and summary["num_epochs"] == config.num_epochs:
@@ -73,10 +72,10 @@ def finished(config: Config, record: RunRecord) -> dict[str, Any] | None:
     return None
 
 
-def set_up(config: Config, record: RunRecord) -> Run:
+def set_up(config: Config, record: RunRecord, held: contextlib.ExitStack) -> Run:
     """Everything that training needs, and the run's folder, begun anew or taken up again.
 
-    Nothing in the folder is touched before all else has succeeded.
+    Nothing in the folder is touched before all else has succeeded. `held` keeps the folder's lock.
     """
     hardware = find_hardware(config.device, config.gpu_num, config.amp)
     data = load_data(config, decode_once=True)
@@ -85,6 +84,7 @@ def set_up(config: Config, record: RunRecord) -> Run:
     state = _build_state(config, data, hardware.device)
     loaders = _build_loaders(config, data, state, hardware)
     board = TensorBoard(record.folder) if config.tensorboard else None
+    _lock_folder(record.folder, held)
     source = _open_folder(config, record, state, data)
     record.write_config(config.settings(), str(hardware), data.fingerprint(), bool(source))
     record.say(_describe(config, data, state.model, hardware))
@@ -95,21 +95,39 @@ def set_up(config: Config, record: RunRecord) -> Run:
     return Run(config, record, hardware, data, state, loaders, board)
 
 
-def _open_folder(config: Config, record: RunRecord, state: State, data: Data) -> str:
-    """Make or clear the run's folder, or take up the checkpoint in it, whose name is the result."""
-    folder = record.folder
+def _lock_folder(folder: Path, held: contextlib.ExitStack) -> None:
+    """Make the folder and hold its lock. Raises UserError where another process trains there."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        held.enter_context(locked(folder / ".lock", wait=False))
+    except BlockingIOError:
+        raise UserError(
+            f"another process trains in {folder}: wait for it, or give another --exp_name"
+        ) from None
     except OSError as error:
-        raise UserError(f"cannot make the folder {folder}: {error.strerror}") from None
+        raise UserError(f"cannot use the folder {folder}: {error.strerror}") from None
+
+
+def _open_folder(config: Config, record: RunRecord, state: State, data: Data) -> str:
+    """Clear the run's folder, or take up the checkpoint in it, whose name is the result."""
+    folder = record.folder
     if config.overwrite:
         clear(folder)
     if not has_checkpoint(folder):
         return ""
+    _check_resume_is_asked(config, folder)  # the run may have come between
     _check_same_data(data, record)
     if not (folder / BEST).exists():
         raise UserError(f"--resume: {folder / BEST} is missing: give --overwrite to start anew")
     return state.load(folder)
+
+
+def _check_resume_is_asked(config: Config, folder: Path) -> None:
+    if not config.resume:
+        raise UserError(
+            f"{folder} holds a run already: add --resume to go on with it, "
+            "--overwrite to start anew, or another --exp_name"
+        )
 
 
 def _check_same_settings(config: Config, record: RunRecord) -> None:

@@ -5,6 +5,7 @@ Letters in shapes: B images of a mini-batch, N of a split, K classes, D features
 
 from __future__ import annotations
 
+import contextlib
 import time
 from pathlib import Path
 from typing import Any
@@ -44,8 +45,11 @@ def run_train(config: Config) -> dict[str, Any]:
     """
     record = RunRecord(config.run_dir)
     summary = finished(config, record)
-    if summary is None:
-        run = set_up(config, record)
+    if summary is not None:
+        print(_result_line(summary))
+        return summary
+    with contextlib.ExitStack() as held:
+        run = set_up(config, record, held)
         try:
             _train(run)
             summary = _test(run)
@@ -54,9 +58,7 @@ def run_train(config: Config) -> dict[str, Any]:
             record.say(f"stopped, {kept}: --resume goes on")
             raise
         record.say(_result_line(summary))
-    else:
-        print(_result_line(summary))
-    return summary
+        return summary
 
 
 def train_one_epoch(

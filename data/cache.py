@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from files import locked
 from loaders import Array, BatchOrder, ImageFiles, batches, make_loader
 
 _AT_ONCE = 64  # images to a batch while the cache is filled
@@ -60,7 +61,7 @@ def fingerprint(images: ImageFiles) -> str:
 def _on_disk(images: ImageFiles, folder: Path, needed: int, num_workers: int) -> Array:
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{fingerprint(images)}.npy"
-    with _locked(path.with_suffix(".lock")):
+    with locked(path.with_suffix(".lock"), wait=True):
         if not path.exists():
             if shutil.disk_usage(folder).free < needed:
                 raise OSError(f"{folder} has too little space")
@@ -91,13 +92,3 @@ def _decoded(images: ImageFiles, num_workers: int) -> Iterator[tuple[Tensor, Ten
     loader = make_loader(images, order, num_workers, pin=False)
     steps = batches(loader, torch.device("cpu"))
     yield from tqdm(steps, "decode", len(order), leave=False, disable=not sys.stderr.isatty())
-
-
-@contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Hold a lock that other processes wait for, and that ends with this process."""
-    import fcntl  # not on Windows, where the other modes of the cache still work
-
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield

@@ -5,17 +5,15 @@ Shapes: N images of a part, K classes.
 
 from __future__ import annotations
 
-import contextlib
-import os
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 
 from cli import UserError, did_you_mean
+from files import write_atomically
 
 PARTS = ("train", "val")  # `val` is the official val set: the paper's test split
 IMAGE_FOLDERS = {  # of the known sets, relative to the folder of the set
@@ -86,26 +84,6 @@ def load_array(path: Path) -> np.ndarray:
     if not isinstance(array, np.ndarray):
         raise UserError(f"{path} holds several arrays, it must be one .npy array: make it again")
     return array
-
-
-def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
-    """Put what `write(file)` writes at `path`, whole and flushed to disk, or not at all.
-
-    Raises UserError where it cannot be written.
-    """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror or error}") from error
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
 
 
 def write_array(path: Path, array: np.ndarray) -> None:

@@ -26,9 +26,9 @@ from data.formatted import (
     Formatted,
     array_path,
     write_array,
-    write_atomically,
 )
 from data.observe import add_draw_flags, observe_labels
+from files import write_atomically
 
 
 @dataclass(frozen=True)

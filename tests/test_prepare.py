@@ -14,8 +14,9 @@ from data.class_names import COCO, PASCAL
 from data.format_coco import read_coco
 from data.format_cub import read_cub
 from data.format_pascal import read_pascal
-from data.formatted import load_array, write_atomically
+from data.formatted import load_array
 from data.observe import observe_labels
+from files import write_atomically
 from tests.releases import (
     COCO_CROWD_ONLY,
     COCO_IDS,

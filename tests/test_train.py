@@ -15,6 +15,7 @@ from cli import UserError
 from config import parse_args
 from data.formatted import array_path, write_array
 from data.observe import redraw
+from files import locked
 from hardware import find_hardware
 from instrumentation import METRICS
 from models import build_model
@@ -243,6 +244,17 @@ def test_resume_restores_metrics_and_keeps_every_environment(folder, tmp_path):
     environment = json.loads((run_dir / "config.json").read_text())["environment"]
     assert len(environment["resumed"]) == 1
     assert environment["resumed"][0]["torch"] == environment["torch"] == torch.__version__
+
+
+def test_two_processes_never_train_in_one_folder(folder, tmp_path):
+    run_dir = tiny.settings(folder, tmp_path).run_dir
+    run_dir.mkdir()
+    with locked(run_dir / ".lock", wait=False):
+        for flag in ("--resume", "--overwrite", "--tensorboard=false"):
+            with pytest.raises(UserError, match="another process trains in"):
+                tiny.train(folder, tmp_path, flag)
+    assert [path.name for path in run_dir.iterdir()] == [".lock"]
+    tiny.train(folder, tmp_path)
 
 
 def test_a_missing_best_model_is_noticed_before_training(folder, tmp_path, monkeypatch):

@@ -13,7 +13,7 @@ import numpy as np
 
 import cli
 from cli import UserError
-from data.formatted import write_atomically
+from files import write_atomically
 from tools.report import Run, group_by_method, method_name, read_runs
 
 if TYPE_CHECKING:

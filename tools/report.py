@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import cli
 from cli import UserError
 from config import Config, command, read_config
-from data.formatted import write_atomically
+from files import write_atomically
 from recipes import SCHEMES
 
 HEAD = (
