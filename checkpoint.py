@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -102,3 +103,4 @@ def clear(folder: Path) -> None:
     names = (LAST, PREVIOUS, BEST, "summary.json", "metrics.csv", "train.log", "curves.png")
     for name in names:
         (folder / name).unlink(missing_ok=True)
+    shutil.rmtree(folder / "tensorboard", ignore_errors=True)

@@ -119,7 +119,9 @@ def _open_folder(config: Config, record: RunRecord, state: State, data: Data) ->
     _check_same_data(data, record)
     if not (folder / BEST).exists():
         raise UserError(f"--resume: {folder / BEST} is missing: give --overwrite to start anew")
-    return state.load(folder)
+    source = state.load(folder)
+    (folder / "summary.json").unlink(missing_ok=True)  # of fewer epochs: no longer its result
+    return source
 
 
 def _check_resume_is_asked(config: Config, folder: Path) -> None:

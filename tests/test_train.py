@@ -289,6 +289,14 @@ def test_the_golden_curve(tmp_path):
         assert int(row["selected"]) == expected["selected"]
 
 
+def test_a_run_that_goes_on_is_no_longer_finished(folder, tmp_path, monkeypatch):
+    _, run_dir = tiny.train(folder, tmp_path)
+    stop_in(monkeypatch, 4)
+    with pytest.raises(KeyboardInterrupt):
+        tiny.train(folder, tmp_path, "--num_epochs", "4", "--resume")
+    assert not (run_dir / "summary.json").exists()
+
+
 def test_a_damaged_checkpoint_falls_back_to_the_one_before(folder, tmp_path, capsys):
     _, whole = tiny.train(folder, tmp_path / "whole")
     _, run_dir = tiny.train(folder, tmp_path / "damaged")
