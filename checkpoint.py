@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -101,6 +100,5 @@ def is_started(folder: Path) -> bool:
 def clear(folder: Path) -> None:
     """Remove the files of a run, nothing else."""
     names = (LAST, PREVIOUS, BEST, "summary.json", "metrics.csv", "train.log", "curves.png")
-    for name in names:
-        (folder / name).unlink(missing_ok=True)
-    shutil.rmtree(folder / "tensorboard", ignore_errors=True)
+    for path in (*map(folder.joinpath, names), *folder.glob("tensorboard/events.out.tfevents.*")):
+        path.unlink(missing_ok=True)

@@ -234,12 +234,13 @@ def test_clear_removes_the_files_of_a_run_and_nothing_else(tmp_path):
     for name in (*OF_A_RUN, *others):
         (tmp_path / name).write_text(name)
     (tmp_path / "tensorboard").mkdir()
-    (tmp_path / "tensorboard" / "events").touch()
+    (tmp_path / "tensorboard" / "events.out.tfevents.1").touch()
+    (tmp_path / "tensorboard" / "mine").touch()
     clear(tmp_path)
     left = sorted(path.name for path in tmp_path.iterdir())
     assert left == sorted([*others, "tensorboard"])
     assert all((tmp_path / name).read_text() == name for name in others)
-    assert (tmp_path / "tensorboard" / "events").exists()
+    assert [path.name for path in (tmp_path / "tensorboard").iterdir()] == ["mine"]
     assert not is_started(tmp_path)
     clear(tmp_path)  # nothing there is fine
 
