@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import hashlib
 import json
 import re
 import shlex
@@ -21,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from cli import Parser, UserError, boolean, choice, did_you_mean, flag, flags_parser, number
+from naming import run_name, written
 from recipes import BACKBONES, OPTIMIZERS, OTHER_DATASETS, RECIPES, SCHEMES
 
 BY_RECIPE = "by recipe"
@@ -207,7 +207,7 @@ def describe(config: Config) -> str:
         for name, f in FLAGS.items():
             if f.metadata["group"] == group and f.metadata["saved"]:
                 mark = "*" if name in unusual else " "
-                lines.append(f"  {mark} {name:<26}{_written(getattr(config, name))}")
+                lines.append(f"  {mark} {name:<26}{written(getattr(config, name))}")
     return "\n".join([*lines, "* differs from the recipe", f"folder: {config.run_dir}"])
 
 
@@ -215,7 +215,7 @@ def command(config: Config) -> str:
     """The shortest command line that gives these settings."""
     words = ["python", "main.py", "--dataset", config.dataset, "--mod_scheme", config.mod_scheme]
     for name, value in _unusual(config):
-        text = _written(value)
+        text = written(value)
         words += [f"--{name}={text}"] if text.startswith("-") else [f"--{name}", text]
     return shlex.join(words)
 
@@ -344,32 +344,7 @@ def _unusual(config: Config) -> Iterator[tuple[str, Any]]:
 
 def _exp_name(config: Config) -> str:
     """A folder name that two runs share only if all settings that matter are the same."""
-    dataset = config.dataset if config.dataset in RECIPES else _last_part(config.dataset)
-    always = ("delta_rel", "optimizer", "lr", "seed")
-    main = (config.delta_rel, config.optimizer, config.lr)
-    parts = [dataset, config.mod_scheme, *map(_written, main), f"seed{config.seed}"]
-    for name, value in _unusual(config):
-        if name not in always:
-            text = _written(value)
-            is_path = "/" in text or (name == "weights" and Path(text).is_file())
-            parts.append(f"{name}-{_last_part(text) if is_path else text}")
-    name = "_".join(parts)
-    return name if len(name) <= 160 else f"{name[:140]}-{_digest(name)}"
-
-
-def _last_part(path: str) -> str:
-    """The last part of a path, with a digest of it all, as a part of a folder name."""
-    whole = Path(path).resolve()
-    return f"{re.sub(r'[^A-Za-z0-9.-]', '-', whole.name)}-{_digest(whole)}"
-
-
-def _written(value: Any) -> str:
-    """A value as it is written after its flag."""
-    if isinstance(value, float):
-        short = f"{value:g}"
-        return short if float(short) == value else repr(value)
-    return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _digest(value: object) -> str:
-    return hashlib.sha256(str(value).encode()).hexdigest()[:8]
+    names = ("dataset", "mod_scheme", "delta_rel", "optimizer", "lr", "seed")
+    main = {name: getattr(config, name) for name in names}
+    others = {name: value for name, value in _unusual(config) if name not in main}
+    return run_name(main, others)
