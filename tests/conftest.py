@@ -1,0 +1,5 @@
+"""One thread a process: the tests' nets are tiny, and threads that wait for each other cost more."""
+
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
