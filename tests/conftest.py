@@ -1,4 +1,4 @@
-"""One thread a process: the tests' nets are tiny, and threads that wait for each other cost more."""
+"""One thread a process: the nets are tiny, and threads that wait for each other cost more."""
 
 import os
 
