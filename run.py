@@ -112,7 +112,10 @@ def _open_folder(config: Config, record: RunRecord, state: State, data: Data) ->
     """Clear the run's folder, or take up the checkpoint in it, whose name is the result."""
     folder = record.folder
     if config.overwrite:
-        clear(folder)
+        try:
+            clear(folder)
+        except OSError as error:
+            raise UserError(f"--overwrite: cannot clear {folder}: {error.strerror}") from None
     if not has_checkpoint(folder):
         return ""
     _check_resume_is_asked(config, folder)  # the run may have come between

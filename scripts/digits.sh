@@ -9,13 +9,17 @@ set -u
 cd "$(dirname "$0")/.." || exit 1
 RESULTS=${RESULTS:-results/digits}
 SEEDS=${SEEDS:-1 2 3}
+export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1} # as the committed records: it changes the rounding
 
 failed=()
 for seed in $SEEDS; do
     for method in "AN" "LL-R" "LL-Ct" "LL-Cp" "AN --train_set_variant clean"; do
         # shellcheck disable=SC2086  # a method is several words
         python main.py --dataset digits --mod_scheme $method --seed "$seed" \
-            --save_path "$RESULTS" --resume || failed+=("$method, seed $seed")
+            --save_path "$RESULTS" --resume
+        status=$?
+        ((status >= 128)) && exit "$status" # stopped by a signal: do not start the next one
+        ((status)) && failed+=("$method, seed $seed")
     done
 done
 if ((${#failed[@]})); then

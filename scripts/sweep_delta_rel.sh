@@ -11,6 +11,7 @@ DATASET=${DATASET:-digits}
 SCHEMES=${SCHEMES:-LL-R LL-Ct LL-Cp}
 SEED=${SEED:-0}
 RESULTS=${RESULTS:-results/sweep_$(basename "$DATASET")}
+[[ $DATASET == digits ]] && export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1} # as the committed records
 
 failed=()
 for scheme in $SCHEMES; do
@@ -18,7 +19,10 @@ for scheme in $SCHEMES; do
     [[ $scheme == LL-Cp ]] && usual="0.5 1 1.5"
     for delta in ${DELTAS:-$usual}; do
         python main.py --dataset "$DATASET" --mod_scheme "$scheme" --delta_rel "$delta" \
-            --seed "$SEED" --save_path "$RESULTS" --resume || failed+=("$scheme $delta")
+            --seed "$SEED" --save_path "$RESULTS" --resume
+        status=$?
+        ((status >= 128)) && exit "$status" # stopped by a signal: do not start the next one
+        ((status)) && failed+=("$scheme $delta")
     done
 done
 python -m tools.report "$RESULTS"
