@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # The table of results on digits: every method on every seed, then the README's table and figure.
 #
-#     scripts/digits.sh                          # about 15 minutes on two CPU cores
-#     SEEDS="4 5" RESULTS=my_digits scripts/digits.sh
+#     scripts/digits.sh                          # prints the committed records, writes table and figure
+#     SEEDS="4 5" RESULTS=my_digits scripts/digits.sh    # trains, under a minute a run
 #
 # Stopped and started again, it goes on where it was. A run that fails is named at the end.
 set -u
