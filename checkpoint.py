@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from cli import UserError
 from files import write_atomically
@@ -17,6 +18,8 @@ from models import ImageClassifier, load_tensors
 
 LAST, PREVIOUS, BEST = "last.pt", "last.previous.pt", "bestmodel.pt"
 _PARTS = ("model", "scheme", "optimizer", "scaler", "labels")
+# what PyTorch raises for a state that is not that of the part, whatever it holds instead
+_MISFITS = (KeyError, RuntimeError, ValueError, TypeError, AttributeError, IndexError)
 
 
 @dataclass
@@ -30,8 +33,7 @@ class State:
     scaler: torch.amp.GradScaler
     labels: LabelStore
     rows: list[dict[str, Any]] = field(default_factory=list)  # of metrics.csv, one an epoch
-    _last_is_damaged: bool = False  # then it must not take the place of the good one before it
-
+    last_is_damaged: bool = False  # then it must not take the place of the good one before it
     kept: int = 0  # the last epoch whose checkpoint is written
 
     @property
@@ -42,37 +44,46 @@ class State:
     def save(self, folder: Path) -> None:
         """Write last.pt; the one before it stays as last.previous.pt."""
         content = {part: getattr(self, part).state_dict() for part in _PARTS}
-        if (folder / LAST).exists() and not self._last_is_damaged:
-            (folder / LAST).replace(folder / PREVIOUS)
-        save_tensors(folder / LAST, {**content, "rows": self.rows})
-        self._last_is_damaged, self.kept = False, self.epoch
+        keep = None if self.last_is_damaged else folder / PREVIOUS
+        save_tensors(folder / LAST, {**content, "rows": self.rows}, keep)
+        self.last_is_damaged, self.kept = False, self.epoch
 
     def load(self, folder: Path) -> str:
         """Take up the last good checkpoint; the result is its file's name, "" if none is there.
 
-        Raises UserError where every checkpoint is damaged.
+        Raises UserError where every checkpoint is damaged, or is of another run.
         """
         present = [name for name in (LAST, PREVIOUS) if (folder / name).exists()]
         for name in present:
             try:
                 content = load_tensors(folder / name)
             except UserError:
-                self._last_is_damaged = name == LAST
+                self.last_is_damaged |= name == LAST
                 continue
             try:
-                for part in _PARTS:
-                    getattr(self, part).load_state_dict(content[part])
-                self.rows = content["rows"]
-            except (KeyError, RuntimeError, ValueError):
+                self._take(content)
+            except _MISFITS:
                 raise UserError(
                     f"{folder / name} does not fit this run (its data or model is another): "
                     "give --overwrite, or another --exp_name"
                 ) from None
-            self.kept = self.epoch
             return name
         if present:
             raise UserError(f"{folder}: {' and '.join(present)} are damaged: give --overwrite")
         return ""
+
+    def _take(self, content: dict[str, Any]) -> None:
+        """Take up what a checkpoint holds. Raises one of _MISFITS where it is of another run."""
+        rows = content["rows"]
+        if [row["epoch"] for row in rows] != list(range(1, len(rows) + 1)):
+            raise ValueError("the epochs are not in order")
+        for part in _PARTS:
+            getattr(self, part).load_state_dict(content[part])
+        for parameter, values in self.optimizer.state.items():
+            for value in values.values():
+                if torch.is_tensor(value) and value.ndim and value.shape != parameter.shape:
+                    raise ValueError("the optimizer's state is that of another model")
+        self.rows, self.kept = rows, len(rows)
 
     def save_model(self, path: Path, classes: tuple[str, ...]) -> None:
         """Write bestmodel.pt: the weights alone, with the names of the classes."""
@@ -82,9 +93,40 @@ class State:
         )
 
 
-def save_tensors(path: Path, content: dict[str, Any]) -> None:
-    """Write tensors and plain values to a file, whole or not at all."""
-    write_atomically(path, lambda file: torch.save(content, file))
+@dataclass(frozen=True)
+class BestModel:
+    """What bestmodel.pt holds."""
+
+    path: Path
+    weights: dict[str, Tensor]
+    classes: tuple[str, ...]
+    epoch: int
+
+    def fill(self, model: ImageClassifier) -> ImageClassifier:
+        """The model with these weights. Raises UserError where they do not fit."""
+        try:
+            model.load_state_dict(self.weights)
+        except _MISFITS:
+            raise UserError(f"{self.path} does not fit the model of its config.json") from None
+        return model
+
+
+def read_best(folder: Path) -> BestModel:
+    """The best model of a run. Raises UserError where it is missing, damaged or something else."""
+    path = folder / BEST
+    content = load_tensors(path)
+    weights, classes, epoch = (content.get(key) for key in ("model", "classes", "epoch"))
+    named = isinstance(classes, list) and all(isinstance(name, str) for name in classes)
+    if not (named and classes and isinstance(weights, dict) and isinstance(epoch, int)):
+        raise UserError(f"{path} is not what a run writes: it must hold model, classes and epoch")
+    return BestModel(path, weights, tuple(classes), epoch)
+
+
+def save_tensors(path: Path, content: dict[str, Any], keep: Path | None = None) -> None:
+    """Write tensors and plain values to a file, whole or not at all; `keep` the one before."""
+    packed = io.BytesIO()  # written at one go: torch.save hides what the system says
+    torch.save(content, packed)
+    write_atomically(path, lambda file: file.write(packed.getbuffer()), keep)
 
 
 def has_checkpoint(folder: Path) -> bool:
@@ -97,8 +139,24 @@ def is_started(folder: Path) -> bool:
     return has_checkpoint(folder) or (folder / "summary.json").exists()
 
 
+def check_files(folder: Path) -> None:
+    """Raise UserError where something else stands in the place of a file of a run."""
+    for path in _files(folder):
+        if path.exists() and not path.is_file():
+            raise UserError(f"{path} is no file: remove it, or give another --exp_name")
+
+
 def clear(folder: Path) -> None:
-    """Remove the files of a run, nothing else."""
-    names = (LAST, PREVIOUS, BEST, "summary.json", "metrics.csv", "train.log", "curves.png")
-    for path in (*map(folder.joinpath, names), *folder.glob("tensorboard/events.out.tfevents.*")):
-        path.unlink(missing_ok=True)
+    """Remove the files of a run, nothing else. Raises UserError where that may not be."""
+    for path in _files(folder):
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise UserError(f"--overwrite: cannot remove {path}: {error.strerror}") from None
+
+
+def _files(folder: Path) -> list[Path]:
+    """Where the files of a run lie, if they are there; those that mark it as one come first."""
+    names = ("summary.json", LAST, PREVIOUS, BEST, "metrics.csv", "curves.png", "config.json")
+    events = folder.glob("tensorboard/events.out.tfevents.*")
+    return [*map(folder.joinpath, names), folder / "train.log", *events]

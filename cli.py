@@ -6,10 +6,15 @@ import argparse
 import dataclasses
 import difflib
 import math
+import os
+import re
 import signal
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from io import TextIOWrapper
 from typing import Any, NoReturn
+
+import stopping
 
 
 class UserError(ValueError):
@@ -26,6 +31,8 @@ class Parser(argparse.ArgumentParser):
         options.setdefault("allow_abbrev", False)
         options.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
         super().__init__(**options)
+        # argparse takes -1e-3 for a flag, and then misses the value of the one before
+        self._negative_number_matcher = re.compile(r"-(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$", re.I)
 
     def parse_args(self, args=None, namespace=None):  # type: ignore[override]
         """The parsed flags; an unknown one raises UserError with the closest known one."""
@@ -143,22 +150,47 @@ def _help(meta: Any) -> str:
     return (f"{meta['help']} ({shown})" if shown else meta["help"]).replace("%", "%%")
 
 
+def printable(text: str) -> str:
+    """The text in one line, every character escaped that a terminal would not just show.
+
+    Names come from files and may hold line breaks, or codes that a terminal obeys.
+    """
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
 def run(main: Callable[[Sequence[str]], int | None], argv: Sequence[str] | None = None) -> int:
     """The exit status of `main(argv)`: 0 done, 2 the user's mistake, 130 Ctrl-C, 143 SIGTERM.
 
     Any other exception is a fault of ours and passes, with its traceback and status 1.
     """
-    signal.signal(signal.SIGTERM, _terminate)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a name may not fit its encoding
+    with stopping.handled():
+        try:
+            status = main(sys.argv[1:] if argv is None else argv) or 0
+            sys.stdout.flush()
+            return status
+        except UserError as error:
+            print(f"error: {printable(' '.join(str(error).split()))}", file=sys.stderr)
+            return 2
+        except OSError:
+            reason = _why_stdout_fails()
+            if not reason:
+                raise
+            print(f"error: cannot write to standard output: {reason}", file=sys.stderr)
+            return 2
+        except KeyboardInterrupt as stop:
+            signum = stop.args[0] if stop.args else signal.SIGINT
+            print(f"stopped by {signal.Signals(signum).name}", file=sys.stderr)
+            return 128 + signum
+
+
+def _why_stdout_fails() -> str:
+    """Why standard output takes no more, "" if it does; what it does not take is dropped."""
     try:
-        return main(sys.argv[1:] if argv is None else argv) or 0
-    except UserError as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt as stop:
-        signum = stop.args[0] if stop.args else signal.SIGINT
-        print(f"stopped by {signal.Signals(signum).name}", file=sys.stderr)
-        return 128 + signum
-
-
-def _terminate(number: int, frame: object) -> NoReturn:
-    raise KeyboardInterrupt(number)
+        print(flush=True)
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return error.strerror or "it is closed"
+    return ""

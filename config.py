@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import os
 import re
 import shlex
 import sys
@@ -30,15 +31,24 @@ def _dataset(text: str) -> str:
     """A known name, or a path, which always holds a slash so that the two are never confused."""
     if text in RECIPES:
         return text
-    if "/" in text or Path(text).is_dir():
+    if os.path.isfile(_path(text)):
+        raise argparse.ArgumentTypeError(f"{text!r} is a file: give the folder that it lies in")
+    if "/" in text or os.path.isdir(text):
         path = str(Path(text))
         return path if "/" in path else f"./{path}"
     rule = f"neither one of {', '.join(RECIPES)} nor an existing folder"
     raise argparse.ArgumentTypeError(f"{text!r} is {rule}{did_you_mean(text, RECIPES)}")
 
 
+def _path(text: str) -> str:
+    """The path of a file or folder, which need not exist."""
+    if not text or "\0" in text:
+        raise argparse.ArgumentTypeError(f"{text!r} must be the path of a file or folder")
+    return text
+
+
 def _folder_name(text: str) -> str:
-    plain = text.isprintable() and not re.search(r"[/\\]", text) and len(text.encode()) <= 200
+    plain = text.isprintable() and not re.search(r"[/\\]", text) and len(os.fsencode(text)) <= 200
     if not plain or text in ("", ".", ".."):
         raise argparse.ArgumentTypeError(f"{text!r} must be one folder name of 1 to 200 bytes")
     return text
@@ -47,7 +57,7 @@ def _folder_name(text: str) -> str:
 _seed = number(int, 0, 2**32 - 1)
 _share = number(above=0, high=1)
 _inner_share = number(above=0, below=1)
-_positive = number(above=0)
+_factor = number(above=0, high=1e6)
 _pixels = number(int, 8, 4096)
 _workers = number(int, 0, 256)
 _caches = choice("none", "memory", "disk")
@@ -75,13 +85,22 @@ class Config:
         "{" + ",".join(RECIPES) + "}|FOLDER",
     )
     data_root: str = _data(
-        "data", "folder that holds the known sets", metavar="FOLDER", names_run=False
+        "data", "folder that holds the known sets", _path, "FOLDER", names_run=False
     )
     image_size: int = _data(448, "images are resized to a square of this side", _pixels, "PIXELS")
     flip: bool = _data(True, "flip training images left-right half of the time", boolean)
     num_workers: int = _data(4, "processes that read images", _workers, names_run=False)
     cache: str = _data(
         "none", "keep decoded images, on disk in DATA_ROOT/cache", _caches, names_run=False
+    )
+    on_bad_image: str = _data(
+        "stop",
+        "what to do about images that cannot be read; skip: look for them first, leave them out",
+        choice("stop", "skip"),
+        names_run=False,
+    )
+    check_images: bool = _data(
+        False, "read every image once before training", boolean, names_run=False, saved=False
     )
 
     val_frac: float = _labels(0.2, "share of the training images kept for validation", _inner_share)
@@ -114,7 +133,10 @@ class Config:
     arch: str = _model("resnet50", "backbone", choice(*BACKBONES))
     use_pretrained: bool = _model(True, "start from pretrained weights", boolean)
     weights: str = _model(
-        "IMAGENET1K_V1", "torchvision's name of them, or a file with a state dict", str, "NAME|FILE"
+        "IMAGENET1K_V1",
+        "torchvision's name of them, or a file with a state dict",
+        _path,
+        "NAME|FILE",
     )
     freeze_feature_extractor: bool = _model(
         False, "train the head alone; batch-norm statistics are frozen too", boolean
@@ -124,9 +146,9 @@ class Config:
     )
 
     optimizer: str = _training(BY_RECIPE, "optimizer", choice(*OPTIMIZERS))
-    lr: float = _training(BY_RECIPE, "learning rate of the backbone", _positive)
-    lr_mult: float = _training(10.0, "the head's learning rate, in multiples of --lr", _positive)
-    weight_decay: float = _training("0.001 (sgd), 0 (adam)", "L2 penalty", number(low=0))
+    lr: float = _training(BY_RECIPE, "learning rate of the backbone", _factor)
+    lr_mult: float = _training(10.0, "the head's learning rate, in multiples of --lr", _factor)
+    weight_decay: float = _training("0.001 (sgd), 0 (adam)", "L2 penalty", number(low=0, high=1e6))
     momentum: float = _training(0.9, "momentum of sgd", number(low=0, below=1))
     bsize: int = _training(16, "images in a mini-batch", number(int, 1, 2**20))
     num_epochs: int = _training(10, "passes over the training images", number(int, 1, 10**6))
@@ -138,13 +160,16 @@ class Config:
     seed: int = _training(0, "seed of the weights, the order of images and the flips", _seed)
     device: str = _run("auto", "where to compute", choice("auto", "cpu", "cuda"))
     gpu_num: int = _run(0, "which GPU", number(int, 0, 1024))
-    save_path: str = _run("./results", "folder of the runs", metavar="FOLDER")
+    deterministic: bool = _run(
+        False, "the same weights every time on a GPU too, more slowly", boolean
+    )
+    save_path: str = _run("./results", "folder of the runs", _path, "FOLDER")
     exp_name: str = _run("from the settings", "the run's folder there", _folder_name, "NAME")
     tensorboard: bool = _run(False, "write TensorBoard event files too", boolean)
     resume: bool = _action(False, "go on from the last finished epoch, or start", boolean)
     overwrite: bool = _action(False, "start anew where a run lies already", boolean)
     dry_run: bool = _action(False, "print the resolved settings and stop", boolean)
-    config: str = _action("", "start from a run's config.json; flags override it", str, "FILE")
+    config: str = _action("", "start from a run's config.json; flags override it", _path, "FILE")
 
     @property
     def chosen_by(self) -> str:
@@ -237,8 +262,10 @@ def _read_saved(path: str) -> dict[str, Any]:
     """The settings in a run's config.json, each checked as its flag would be."""
     try:
         saved = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise UserError(f"{path} cannot be read as a run's config.json: {error}") from None
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror or error}") from None
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path} is no run's config.json: {error}") from None
     if not isinstance(saved, dict):
         raise UserError(f"{path} is no run's config.json: not an object of settings")
     saved.pop("environment", None)

@@ -8,30 +8,23 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shlex
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 
-from cli import UserError
+from cli import UserError, printable
 from config import Config
-from data import class_names, digits
+from data import digits
 from data.cache import keep_decoded
-from data.formatted import IMAGE_FOLDERS, PARTS, array_path, load_array
+from data.check import bad_images
+from data.formatted import PARTS
 from data.observe import observe_labels
-from data.prepare import RELEASES
-from loaders import Array, ImageFiles
-
-# What holds for a known set where its folder has no dataset.json.
-DATASETS: dict[str, dict[str, Any]] = {
-    "pascal": {"images": IMAGE_FOLDERS["pascal"], "classes": class_names.PASCAL},
-    "coco": {"images": IMAGE_FOLDERS["coco"], "classes": class_names.COCO},
-    "nuswide": {"images": IMAGE_FOLDERS["nuswide"]},
-    "cub": {"images": IMAGE_FOLDERS["cub"]},
-}
-TRUTHS = {"full": (0, 1), "partial": (-1, 0, 1), "none": ()}  # values of formatted_*_labels.npy
+from data.read import Labelled, read_folder
+from loaders import Array, BadImage, ImageFiles
 
 
 @dataclass(frozen=True)
@@ -39,8 +32,10 @@ class Split:
     """Images with their labels."""
 
     images: ImageFiles | Array
+    names: np.ndarray  # str [N], of the images
     truth: np.ndarray | None  # int8 [N, K]; None where only annotations are at hand
     observed: np.ndarray | None  # int8 [N, K]; None where only the truth is at hand
+    skipped: tuple[str, ...] = ()  # names of images left out because they cannot be read
 
     def __len__(self) -> int:
         return len(self.images)
@@ -67,7 +62,25 @@ class Split:
         """The images at these places alone, in that order."""
         truth = None if self.truth is None else self.truth[places]
         observed = None if self.observed is None else self.observed[places]
-        return Split(self.images.take(places), truth, observed)
+        return Split(self.images.take(places), self.names[places], truth, observed)
+
+    def without(self, places: Collection[int]) -> Split:
+        """All images but those at these places, which cannot be read."""
+        bad = np.array(sorted(places), dtype=int)
+        good = np.setdiff1d(np.arange(len(self)), bad)
+        return replace(self.take(good), skipped=tuple(self.names[bad].tolist()))
+
+    def digests(self) -> dict[str, str]:
+        """16 hex digits each for the images' names, in order, and for each kind of labels."""
+        names = "\0".join(self.names.tolist()).encode("utf-8", "surrogatepass")
+        labels = {"truth": self.truth, "observed": self.observed}
+        found = {kind: "none" if a is None else _digest(a) for kind, a in labels.items()}
+        return {"images": hashlib.sha256(names).hexdigest()[:16], **found}
+
+
+def _digest(array: np.ndarray) -> str:
+    content = f"{array.shape}".encode() + array.astype(np.int8).tobytes()
+    return hashlib.sha256(content).hexdigest()[:16]
 
 
 @dataclass(frozen=True)
@@ -79,39 +92,67 @@ class Data:
     val: Split
     test: Split
 
-    def fingerprint(self) -> str:
-        """A digest of the classes and of all labels: other labels, another digest."""
-        digest = hashlib.sha256(json.dumps(self.classes).encode())
-        for split in (self.train, self.val, self.test):
-            for array in (split.truth, split.observed):
-                digest.update(b"none" if array is None else f"{array.shape}".encode())
-                digest.update(b"" if array is None else array.astype(np.int8).tobytes())
-        return digest.hexdigest()[:16]
+    @property
+    def splits(self) -> dict[str, Split]:
+        """The three splits by name."""
+        return {"train": self.train, "val": self.val, "test": self.test}
+
+    @property
+    def skipped(self) -> tuple[str, ...]:
+        """The names of all images that were left out because they cannot be read."""
+        return self.train.skipped + self.val.skipped + self.test.skipped
+
+    def fingerprint(self) -> dict[str, str]:
+        """Digests of the classes, and of the names and labels of each split, "train truth".
+
+        Other names or labels, or another order, another digest; "none" for labels that are absent.
+        """
+        classes = hashlib.sha256(json.dumps(self.classes).encode()).hexdigest()[:16]
+        prints = {"classes": classes}
+        for name, split in self.splits.items():
+            prints.update({f"{name} {kind}": digest for kind, digest in split.digests().items()})
+        return prints
+
+    def warnings(self) -> Iterator[str]:
+        """What is odd about the data although it can be trained on, a line each."""
+        for name, split in self.splits.items():
+            yield from _oddities(name, split)
+        train, val, test = (set(split.names.tolist()) for split in self.splits.values())
+        shared = {"in train and in val": train & val}
+        shared["in training (train or val) and in test"] = (train | val) & test
+        for where, names in shared.items():
+            if names:
+                yield f"images both {where}: {len(names):,}, {min(names)!r} for one"
+        observed = self.train.observed
+        if observed is not None and not (observed == 1).any():
+            yield "train: no label is observed positive"
+
+
+def _oddities(name: str, split: Split) -> Iterator[str]:
+    if split.skipped:
+        yield f"{name}: images left out because they cannot be read: {len(split.skipped):,}"
+    repeated = len(split) - len(set(split.names.tolist()))
+    if repeated:
+        yield f"{name}: image names that were there before: {repeated:,}"
+    if split.truth is not None and split.observed is not None:
+        wrong_positives = int(((split.observed == 1) & (split.truth == -1)).sum())
+        wrong_negatives = int(((split.observed == -1) & (split.truth == 1)).sum())
+        if wrong_positives or wrong_negatives:
+            yield (
+                f"{name}: {wrong_positives:,} labels are observed positive but negative in truth, "
+                f"{wrong_negatives:,} the other way round"
+            )
 
 
 def load_data(config: Config, decode_once: bool = False) -> Data:
     """The data of a run; `decode_once`: with the images kept as its `cache` setting says.
 
-    Raises UserError where files are missing, wrong, or disagree.
+    With `check_images`, or `on_bad_image` skip, every image is read first. Raises UserError where
+    files are missing, wrong, or disagree.
     """
-    if config.dataset == "digits":
-        classes: tuple[str, ...] = digits.CLASSES
-        official, test = (_digits(part, config.image_size) for part in PARTS)
-    else:
-        classes, official, test = read_formatted(
-            config.dataset_dir, config.dataset, config.image_size
-        )
-        if decode_once:
-            folder, workers = Path(config.data_root) / "cache", config.num_workers
-            official, test = (
-                replace(part, images=keep_decoded(part.images, config.cache, folder, workers))
-                for part in (official, test)
-            )
-    for flag, variant in (
-        ("--train_set_variant", config.train_set_variant),
-        ("--val_set_variant", config.val_set_variant),
-    ):
-        _check_variant(official, flag, variant, config.dataset_dir)
+    classes, official, test = _read(config)
+    _check_variant(official, "--train_set_variant", config.train_set_variant, config.dataset_dir)
+    _check_variant(official, "--val_set_variant", config.val_set_variant, config.dataset_dir)
     train, val = split_indices(len(official), config.val_frac, config.split_seed)
     train, val = subsample(train, val, config.ss_frac_train, config.ss_frac_val, config.ss_seed)
     if not (len(train) and len(val)):
@@ -119,7 +160,13 @@ def load_data(config: Config, decode_once: bool = False) -> Data:
             f"--val_frac {config.val_frac:g} of {len(official)} images leaves {len(train)} to "
             f"train and {len(val)} to validate on: change it, --ss_frac_train or --ss_frac_val"
         )
-    return Data(classes, official.take(train), official.take(val), test)
+    data = Data(classes, official.take(train), official.take(val), test)
+    if config.check_images or config.on_bad_image == "skip":
+        data = _checked(data, config.num_workers, config.on_bad_image)
+    if decode_once:
+        data = _kept_decoded(data, config.cache, Path(config.data_root), config.num_workers)
+    _check_measurable(data, config.val_set_variant, config.dataset_dir)
+    return data
 
 
 def split_indices(num_images: int, val_frac: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -144,30 +191,18 @@ def subsample(
     return kept[0], kept[1]
 
 
-def read_formatted(
-    folder: Path, name: str, image_size: int
-) -> tuple[tuple[str, ...], Split, Split]:
-    """The class names, the official training part and the official val part (our test split).
+def _read(config: Config) -> tuple[tuple[str, ...], Split, Split]:
+    """The class names, the official training part and the official val part (our test split)."""
+    size = config.image_size
+    if config.dataset == "digits":
+        train, test = (_digits(part, size) for part in PARTS)
+        return digits.CLASSES, train, test
+    folder = read_folder(config.dataset_dir, config.dataset)
 
-    `folder` holds the official formatted_*.npy files and perhaps a dataset.json; `name` is a key
-    of DATASETS, or anything else for a folder of the user's own.
-    """
-    about = {"images": ".", "classes": None, "truth": "full", **DATASETS.get(name, {})}
-    about.update(_read_about(folder))
-    train, test = (_read_part(folder, part, about, image_size) for part in PARTS)
-    num_classes, in_test = (part.best_known.shape[1] for part in (train, test))
-    if num_classes != in_test:
-        raise UserError(
-            f"{folder}: the train labels have {num_classes} columns, the val labels {in_test}: "
-            "make both from the same class list"
-        )
-    classes = about["classes"] or [f"class {column}" for column in range(num_classes)]
-    if len(classes) != num_classes:
-        raise UserError(
-            f"{folder}: {len(classes)} class names for {num_classes} label columns: "
-            "correct `classes` in dataset.json"
-        )
-    return tuple(classes), train, test
+    def split(part: Labelled) -> Split:
+        return Split(ImageFiles(folder.images, part.names, size), *part)
+
+    return folder.classes, split(folder.train), split(folder.val)
 
 
 def _digits(part: str, image_size: int) -> Split:
@@ -178,7 +213,8 @@ def _digits(part: str, image_size: int) -> Split:
 
         images = resize(images, [image_size, image_size], antialias=True)
     observed = observe_labels(canvases.labels, num_pos=1, num_neg=0, seed=1200)
-    return Split(Array(images), canvases.labels * 2 - 1, observed)
+    names = np.array([f"{part} canvas {place}" for place in range(len(images))])
+    return Split(Array(images), names, canvases.labels * 2 - 1, observed)
 
 
 def _check_variant(split: Split, flag: str, variant: str, folder: Path) -> None:
@@ -190,90 +226,65 @@ def _check_variant(split: Split, flag: str, variant: str, folder: Path) -> None:
     if variant == "observed" and split.observed is None:
         raise UserError(
             f"{flag} observed: {folder} holds no formatted_train_labels_obs.npy: "
-            f"draw it with python -m data.observe {folder}"
+            f"draw it with python -m data.observe {shlex.quote(str(folder))}"
         )
 
 
-def _read_about(folder: Path) -> dict[str, Any]:
-    """The known keys of dataset.json, checked; nothing where there is no such file."""
-    path = folder / "dataset.json"
-    if not path.exists():
-        return {}
-    try:
-        about = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise UserError(f"{path} cannot be read: {error}") from None
-    if not isinstance(about, dict):
-        raise UserError(f"{path} must hold an object with name, classes, images and truth")
-    rules = {
-        "classes": lambda v: (
-            isinstance(v, list)
-            and all(isinstance(name, str) for name in v)
-            and len(set(v)) == len(v)
-        ),
-        "images": lambda v: isinstance(v, str),
-        "truth": lambda v: isinstance(v, str) and v in TRUTHS,
+def _check_measurable(data: Data, val_set_variant: str, folder: Path) -> None:
+    """Raise UserError where a split without positive labels leaves no average precision at all."""
+    if not (data.val.labels(val_set_variant) == 1).any():
+        raise UserError(
+            f"{folder}: no label of the {len(data.val)} val images is positive "
+            f"(--val_set_variant {val_set_variant}), no mAP can choose the epoch: change "
+            "--val_frac, --split_seed or --val_set_variant"
+        )
+    if not (data.test.best_known == 1).any():
+        raise UserError(
+            f"{folder}: no label of the {len(data.test)} test images is positive, no mAP can be "
+            "measured: correct formatted_val_labels.npy"
+        )
+
+
+def _checked(data: Data, num_workers: int, on_bad_image: str) -> Data:
+    """The data without the images that cannot be read; every file is tried.
+
+    Raises UserError where there are such images and `on_bad_image` is not "skip".
+    """
+    bad: dict[str, dict[int, BadImage]] = {
+        name: bad_images(split.images, num_workers) if isinstance(split.images, ImageFiles) else {}
+        for name, split in data.splits.items()
     }
-    known = {key: about[key] for key in rules if key in about}
-    for key, value in known.items():
-        if not rules[key](value):
-            expected = {"classes": "a list of different names", "images": "a sub-folder"}
-            raise UserError(
-                f"{path}: {key} is {value!r}, not {expected.get(key, ' or '.join(TRUTHS))}"
-            )
-    return known
-
-
-def _read_part(folder: Path, part: str, about: dict[str, Any], image_size: int) -> Split:
-    path = array_path(folder, part, "images")
-    try:
-        names = _read(path, "US", dimensions=1).astype(str)
-    except UnicodeDecodeError as error:
+    errors = [error for found in bad.values() for error in found.values()]
+    if errors and on_bad_image != "skip":
+        for error in errors:
+            print(printable(f"bad image: {error.path}: {error.reason}"))
+        total = sum(len(split) for split in data.splits.values())
         raise UserError(
-            f"{path} holds names that are not ASCII bytes ({error}): use text"
-        ) from None
-    truth = observed = None
-    if about["truth"] != "none":
-        truth = _read_labels(array_path(folder, part, "labels"), len(names), TRUTHS[about["truth"]])
-        truth = truth * 2 - 1 if about["truth"] == "full" else truth
-    kinds = ("labels_obs", "uniform_labels_obs")  # the latter in the newer files of SPML
-    paths = [array_path(folder, part, kind) for kind in kinds]
-    path = next((path for path in paths if path.exists()), paths[0])
-    if path.exists() or truth is None:
-        observed = _read_labels(path, len(names), (-1, 0, 1))
-    if truth is not None and observed is not None and truth.shape != observed.shape:
-        raise UserError(
-            f"{path} has {observed.shape[1]} columns, the true labels {truth.shape[1]}: "
-            f"draw it anew with python -m data.observe {folder}"
+            f"{len(errors):,} of {total:,} images cannot be read, {errors[0].path} the first: "
+            "replace them, or give --on_bad_image skip to leave them out"
         )
-    return Split(ImageFiles(folder / about["images"], names, image_size), truth, observed)
+    for name, found in bad.items():
+        if len(found) == len(data.splits[name]):
+            raise UserError(f"no image of the {name} split can be read; {found[0]}")
+    return Data(
+        data.classes, **{name: data.splits[name].without(found) for name, found in bad.items()}
+    )
 
 
-def _read_labels(path: Path, num_images: int, values: tuple[int, ...]) -> np.ndarray:
-    labels = _read(path, "iufb", dimensions=2)
-    if len(labels) != num_images:
-        raise UserError(
-            f"{path} has {len(labels)} rows for {num_images} images: "
-            "both must come from the same preparation"
-        )
-    if not labels.size:
-        raise UserError(f"{path} is empty, of shape {labels.shape}: make it again")
-    strange = labels[~np.isin(labels, values)]
-    if len(strange):
-        raise UserError(f"{path} holds {strange[0]}: a label is one of {values}")
-    return labels.astype(np.int8)
+def _kept_decoded(data: Data, mode: str, data_root: Path, num_workers: int) -> Data:
+    """The data with its images decoded once, as far as `mode` says so (`keep_decoded`).
 
-
-def _read(path: Path, kinds: str, dimensions: int) -> np.ndarray:
-    """The array in a file, if its dtype is of these kinds and it has so many dimensions."""
-    if not path.exists() and path.parent.name in RELEASES:
-        name, root = path.parent.name, path.parent.parent
-        where = "" if root == Path("data") else f" --data_root {root}"
-        raise UserError(f"{path} is missing: make it with python -m data.prepare {name}{where}")
-    array = load_array(path)
-    if array.dtype.kind not in kinds or array.ndim != dimensions:
-        raise UserError(
-            f"{path} holds {array.dtype} of shape {array.shape}, where "
-            f"{'names [N]' if dimensions == 1 else 'labels [N, K]'} belong"
-        )
-    return array
+    Train and val share theirs, in the order of the names: another cut, the same file on disk.
+    """
+    kept = data.splits
+    for names in (("train", "val"), ("test",)):
+        splits = {name: data.splits[name] for name in names}
+        files = np.unique(np.concatenate([split.names for split in splits.values()]))
+        images = splits[names[0]].images
+        if isinstance(images, ImageFiles):
+            images = ImageFiles(images.folder, files, images.size)
+            images = keep_decoded(images, mode, data_root / "cache", num_workers)
+            for name, split in splits.items():
+                own = images.take(np.searchsorted(files, split.names))
+                kept[name] = replace(split, images=own)
+    return Data(data.classes, **kept)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
+import stopping
 from hardware import Hardware
 from loaders import Array, BatchOrder, ImageFiles, batches, make_loader
 
@@ -39,6 +40,8 @@ def evaluation_loader(
     return make_loader(images, order, num_workers, hardware.pins_memory)
 
 
-def progress(steps: Iterable, total: int, title: str) -> Iterable:
-    """The same steps, with a bar if a person looks on."""
-    return tqdm(steps, title, total, leave=False, disable=not sys.stderr.isatty())
+def progress(steps: Iterable, total: int, title: str) -> Iterator:
+    """The same steps, with a bar if a person looks on. A stop signal ends them."""
+    for step in tqdm(steps, title, total, leave=False, disable=not sys.stderr.isatty()):
+        stopping.check()
+        yield step

@@ -5,24 +5,32 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Iterator
+from io import FileIO
 from pathlib import Path
 from typing import BinaryIO
 
 from cli import UserError
 
+_TEMPORARY = ".tmp"  # the end of the names of files that are not whole yet
 
-def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
+
+def write_atomically(
+    path: Path, write: Callable[[BinaryIO], object], keep: Path | None = None
+) -> None:
     """Put what `write(file)` writes at `path`, whole and flushed to disk, or not at all.
 
-    Raises UserError where it cannot be written.
+    The file that was there becomes `keep`, if that is given. Raises UserError where it cannot be
+    written.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}{_TEMPORARY}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with temporary.open("wb") as file:
             write(file)
             file.flush()
             os.fsync(file.fileno())
+        if keep and path.exists():
+            path.replace(keep)
         temporary.replace(path)
         _flush_folder(path.parent)
     except OSError as error:
@@ -30,6 +38,40 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink()
+
+
+def append_line(path: Path, line: str) -> None:
+    """Add a line to a text file, whole and flushed to disk, or not at all.
+
+    Half a line at its end, which a power loss may have left, is cut off. Raises UserError where it
+    cannot be written.
+    """
+    try:
+        with path.open("a+b", buffering=0) as file:
+            file.seek(0)
+            before = file.read().rfind(b"\n") + 1
+            file.truncate(before)
+            try:
+                _write_all(file, f"{line}\n".encode(errors="backslashreplace"))
+                os.fsync(file.fileno())
+            except OSError:
+                file.truncate(before)
+                raise
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def remove_temporaries(folder: Path) -> None:
+    """Remove what writers that were killed left in the folder; none may be writing there now."""
+    for path in folder.glob(f".*{_TEMPORARY}"):
+        with contextlib.suppress(OSError):
+            path.unlink()
+
+
+def _write_all(file: FileIO, content: bytes) -> None:
+    """Write it all: on a disk that is nearly full, the system takes a part at first."""
+    while content:
+        content = content[file.write(content) :]
 
 
 def _flush_folder(folder: Path) -> None:
@@ -47,8 +89,8 @@ def _flush_folder(folder: Path) -> None:
 def locked(path: Path, wait: bool) -> Iterator[None]:
     """Hold the lock of the file `path`, which is made if need be, and stays.
 
-    The lock ends with this process, however that ends. Where another holds it: `wait`, or
-    BlockingIOError. On Windows nothing is locked.
+    The lock ends with this process, however that ends, and no process it forks has it. Where
+    another holds it: `wait`, or BlockingIOError. On Windows nothing is locked.
     """
     try:
         import fcntl
@@ -56,5 +98,8 @@ def locked(path: Path, wait: bool) -> Iterator[None]:
         yield
         return
     with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        try:
+            fcntl.lockf(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except PermissionError as error:  # what some systems say of a lock that another holds
+            raise BlockingIOError(*error.args) from None
         yield

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 
 import torch
@@ -30,12 +31,18 @@ class Hardware:
         return f"{name}, {str(self.half or torch.float32).removeprefix('torch.')}"
 
 
-def find_hardware(device: str = "auto", gpu_num: int = 0, amp: str = "auto") -> Hardware:
+def find_hardware(
+    device: str = "auto", gpu_num: int = 0, amp: str = "auto", deterministic: bool = False
+) -> Hardware:
     """What these settings mean on this machine.
 
-    device: auto, cpu or cuda; amp: auto (bf16 on GPUs that have it), off, bf16 or fp16.
+    device: auto, cpu or cuda; amp: auto (bf16 on GPUs that have it), off, bf16 or fp16;
+    deterministic: let PyTorch use such algorithms alone (on a CPU it does anyway).
     Raises UserError for what is not to be had here.
     """
+    if deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what cuBLAS asks for
+    torch.use_deterministic_algorithms(deterministic)
     gpus = torch.cuda.device_count()
     if device == "cuda" and not gpus:
         raise UserError("--device cuda: PyTorch finds no GPU here: give --device cpu or auto")

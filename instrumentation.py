@@ -1,4 +1,4 @@
-"""The evidence of a run: mAP, the label audit, the files it leaves, its curves.
+"""The evidence of a run: mAP, the label audit, curves.
 
 Letters in shapes: B images of a mini-batch, N of a split, K classes. mAP and AP are percentages,
 shares are fractions. What the data cannot tell stays empty, never 0.
@@ -6,31 +6,20 @@ shares are fractions. What the data cannot tell stays empty, never 0.
 
 from __future__ import annotations
 
-import csv
 import io
-import json
-import platform
-import shlex
-import subprocess
-import sys
+import os
+import socket
+import time
 from collections.abc import Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from cli import UserError
 from files import write_atomically
-
-METRICS = (
-    "epoch", "phase", "lr", "rate", "train_loss", "val_map", "val_map_observed",
-    "selected", "selected_precision", "selected_recall",
-    "loss_tp", "loss_tn", "loss_fn", "images_per_s", "seconds",
-)  # fmt: skip
 
 
 def mean_average_precision(scores: np.ndarray, labels: np.ndarray) -> tuple[float, np.ndarray]:
@@ -38,7 +27,10 @@ def mean_average_precision(scores: np.ndarray, labels: np.ndarray) -> tuple[floa
 
     `scores` float [N, K]; `labels` [N, K] in {-1, 0, 1}, entries of 0 are left out. A class
     without annotated entries is NaN and left out of the mean; one without positives counts 0.
+    Raises UserError for scores that are no finite numbers.
     """
+    if not np.isfinite(scores).all():
+        raise UserError("the network's scores are no finite numbers: train it with a lower --lr")
     columns = zip(np.asarray(scores).T, np.asarray(labels).T, strict=True)
     ap = np.array([_average_precision(score[label != 0], label[label != 0] == 1)
                    for score, label in columns])  # fmt: skip
@@ -112,123 +104,55 @@ def _share(part: float, whole: float) -> float | None:
     return part / whole if whole else None
 
 
-class RunRecord:
-    """The files of a run that people and scripts read, in its folder."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    def say(self, line: str) -> None:
-        """Print a line, above a progress bar if there is one, and keep it in train.log."""
-        tqdm.write(line)
-        with (self.folder / "train.log").open("a", encoding="utf-8") as log:
-            log.write(line + "\n")
-
-    def write_config(
-        self, settings: Mapping[str, Any], device: str, fingerprint: str, resumed: bool
-    ) -> None:
-        """config.json: every setting, and under `environment` what else made the result.
-
-        `fingerprint`: of the data. The environments of a run that is `resumed` are all kept.
-        """
-        now: dict[str, Any] = {**environment(device), "data": fingerprint}
-        if resumed:
-            first = self.read_config()["environment"]
-            now = {**first, "resumed": [*first.get("resumed", []), now]}
-        self._write_json("config.json", {**settings, "environment": now})
-
-    def read_config(self) -> dict[str, Any]:
-        """What config.json holds. Raises UserError where it cannot be read."""
-        config = self._read_json("config.json")
-        return {**config, "environment": config.get("environment") or {}}
-
-    def write_metrics(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        """metrics.csv, whole: a row an epoch, empty where a value is unknown."""
-        text = io.StringIO()
-        table = csv.writer(text, lineterminator="\n")
-        table.writerow(METRICS)
-        table.writerows([_cell(row.get(name)) for name in METRICS] for row in rows)
-        self._write("metrics.csv", text.getvalue())
-
-    def write_summary(self, summary: Mapping[str, Any]) -> None:
-        """summary.json: the result of a finished run."""
-        self._write_json("summary.json", summary)
-
-    def read_summary(self) -> dict[str, Any] | None:
-        """The result of a finished run, or None. Raises UserError where it cannot be read."""
-        there = (self.folder / "summary.json").exists()
-        return self._read_json("summary.json") if there else None
-
-    def _read_json(self, name: str) -> dict[str, Any]:
-        path = self.folder / name
-        try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError, RecursionError) as error:
-            raise UserError(f"{path} cannot be read ({error}): give --overwrite") from None
-        if not isinstance(content, dict):
-            raise UserError(f"{path} is not what a run writes: give --overwrite")
-        return content
-
-    def _write_json(self, name: str, content: Mapping[str, Any]) -> None:
-        self._write(name, json.dumps(content, indent=2) + "\n")
-
-    def _write(self, name: str, text: str) -> None:
-        write_atomically(self.folder / name, lambda file: file.write(text.encode()))
-
-
-def _cell(value: Any) -> Any:
-    if value is None or value != value:
-        return ""
-    return f"{value:.6g}" if isinstance(value, float) else value
-
-
-def environment(device: str) -> dict[str, str]:
-    """Versions, git commit, device and command line, for config.json."""
-    import sklearn
-    import torchvision
-
-    return {
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "torchvision": torchvision.__version__,
-        "numpy": np.__version__,
-        "sklearn": sklearn.__version__,
-        "git_commit": _git_commit(),
-        "command_line": shlex.join(sys.argv),
-        "device": device,
-        "threads": str(torch.get_num_threads()),
-    }
-
-
-def _git_commit() -> str:
-    command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
-    try:
-        done = subprocess.run(
-            command, cwd=Path(__file__).parent, capture_output=True, text=True, timeout=10
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return "unknown"
-    return done.stdout.strip() or "unknown"
-
-
 class TensorBoard:
-    """The rows of metrics.csv as TensorBoard scalars. Raises UserError if it is not installed."""
+    """The rows of metrics.csv as TensorBoard scalars. Raises UserError if it is not installed.
+
+    Written where it is asked for: SummaryWriter does so in a thread, which on a full disk would
+    print a traceback of its own.
+    """
 
     def __init__(self, folder: Path) -> None:
         try:
-            from torch.utils.tensorboard import SummaryWriter
+            from tensorboard.compat.proto import event_pb2
+            from tensorboard.summary.writer.record_writer import RecordWriter
+            from torch.utils.tensorboard.summary import scalar
         except ImportError:
             raise UserError("--tensorboard needs a package: pip install tensorboard") from None
-        self._open = partial(SummaryWriter, str(folder / "tensorboard"))
-        self._writer: Any = None
+        self._protocol, self._records_in, self._scalar = event_pb2, RecordWriter, scalar
+        self._folder = folder / "tensorboard"
+        self._records: Any = None
 
     def write(self, row: Mapping[str, Any]) -> None:
-        """Add the numbers of an epoch; those of the same epoch before a stop are dropped."""
-        self._writer = self._writer or self._open(purge_step=row["epoch"])
-        for name, value in row.items():
-            if isinstance(value, (int, float)) and name != "epoch":
-                self._writer.add_scalar(name, value, row["epoch"])
-        self._writer.flush()
+        """Add the numbers of an epoch; those of the same epoch before a stop are dropped.
+
+        Raises UserError where they cannot be written.
+        """
+        epoch = row["epoch"]
+        try:
+            if self._records is None:
+                self._open(epoch)
+            for name, value in row.items():
+                if isinstance(value, (int, float)) and name != "epoch":
+                    self._put(step=epoch, summary=self._scalar(name, value))
+            self._records.flush()
+        except OSError as error:
+            raise UserError(
+                f"--tensorboard: cannot write in {self._folder}: {error.strerror}"
+            ) from error
+
+    def _open(self, epoch: int) -> None:
+        """Begin a file whose first epoch this is."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        name = f"events.out.tfevents.{time.time():.0f}.{socket.gethostname()}.{os.getpid()}"
+        self._records = self._records_in((self._folder / name).open("wb"))
+        self._put(file_version="brain.Event:2")
+        started = self._protocol.SessionLog(status=self._protocol.SessionLog.START)
+        self._put(step=epoch, session_log=started)
+
+    def _put(self, **event: Any) -> None:
+        self._records.write(
+            self._protocol.Event(wall_time=time.time(), **event).SerializeToString()
+        )
 
 
 CURVES: dict[str, dict[str, tuple[str, str]]] = {  # panel: {column: (name, colour)}

@@ -5,7 +5,10 @@ Letters in shapes: B images of a mini-batch, N of a split, H x W pixels.
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
+import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -52,14 +55,14 @@ class ImageFiles(Dataset):
     def __len__(self) -> int:
         return len(self.names)
 
-    def __getitems__(self, index: Sequence[int]) -> Batch | UserError:
+    def __getitems__(self, index: Sequence[int]) -> Batch | BadImage:
         """A mini-batch; an image that cannot be read comes back as the error that names it.
 
         Raised in a worker process, the error would arrive wrapped in a traceback.
         """
         try:
             images = [read_image(self.folder / str(self.names[i]), self.size) for i in index]
-        except UserError as error:
+        except BadImage as error:
             return error
         return torch.stack(images), torch.as_tensor(index)
 
@@ -68,44 +71,87 @@ class ImageFiles(Dataset):
         return ImageFiles(self.folder, self.names[places], self.size)
 
 
+class BadImage(UserError):
+    """An image file that cannot be read: its `path`, and the `reason` in a few words."""
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(path, reason)  # both, so that it comes whole out of a worker process
+        self.path, self.reason = path, reason
+
+    def __str__(self) -> str:
+        return f"image {self.path} {self.reason}: replace it, or give --on_bad_image skip"
+
+
 def read_image(path: Path, size: int) -> Tensor:
     """An image file as uint8 [3, size, size], RGB, resized with antialiasing, not cropped.
 
-    Raises UserError, naming the file, for one that is missing or no image.
+    Raises BadImage for one that is missing, damaged, no image or too large.
     """
+    from PIL import Image, UnidentifiedImageError
     from torchvision.transforms.v2.functional import resize
 
-    return resize(_decode(path), [size, size], antialias=True)
+    try:
+        _check_file(path)
+        return resize(_decode(path), [size, size], antialias=True)
+    except BadImage:
+        raise
+    except Image.DecompressionBombError:
+        raise BadImage(
+            path, f"has more than {2 * (Image.MAX_IMAGE_PIXELS or 0):,} pixels"
+        ) from None
+    except UnidentifiedImageError:
+        raise BadImage(path, "is no image of a known format") from None
+    except Exception as error:  # on damaged data PIL's decoders raise nearly anything
+        words = " ".join(str(error).split()) or type(error).__name__
+        raise BadImage(path, f"cannot be read ({words})") from None
+
+
+def _check_file(path: Path) -> None:
+    """Raise BadImage for what could not be opened, or for which opening would wait for ever."""
+    if not path.exists():
+        raise BadImage(path, "is missing")
+    if not path.is_file():
+        raise BadImage(path, "is no regular file")
+    if not path.stat().st_size:
+        raise BadImage(path, "is empty")
 
 
 def _decode(path: Path) -> Tensor:
-    """uint8 [3, H, W], by torchvision's decoder, which is fast; by PIL what that refuses.
+    """uint8 [3, H, W], what PIL's convert("RGB") gives; of an animation the first picture.
 
-    Newer releases of torchvision announce that they will drop their decoder.
+    PIL reads the header first: it refuses what would fill the memory, and torchvision does not.
     """
-    try:
-        from torchvision.io import ImageReadMode, decode_image
-
-        image = decode_image(str(path), mode=ImageReadMode.RGB)
-    except (ImportError, RuntimeError):
-        return _decode_with_pil(path)
-    if image.dtype == torch.uint16:  # a PNG of 16 bits
-        image = (image.float() / 257).round().to(torch.uint8)
-    return image[0] if image.ndim == 4 else image  # the first picture of an animation
-
-
-def _decode_with_pil(path: Path) -> Tensor:
     from PIL import Image
 
-    try:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # PIL warns of files that it reads all the same
         with Image.open(path) as image:
-            if image.mode.startswith("I"):  # 16 bits, which PIL would clip to white
-                image = Image.fromarray((np.array(image) / 257).round().astype(np.uint8))
+            if image.format == "JPEG":
+                with contextlib.suppress(
+                    ImportError, RuntimeError
+                ):  # what it refuses, PIL may read
+                    return _decode_jpeg(path)
+            if image.mode[0] in "IF":
+                image = Image.fromarray(_to_bytes(np.array(image)))
             return torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1)
-    except FileNotFoundError:
-        raise UserError(f"image {path} is missing: put it there") from None
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise UserError(f"image {path} cannot be read ({error}): replace it") from None
+
+
+def _decode_jpeg(path: Path) -> Tensor:
+    """The same by torchvision, which is faster; on a damaged PNG its decoder ends the process.
+
+    Newer releases announce that they will drop it.
+    """
+    from torchvision.io import ImageReadMode, decode_image
+
+    return decode_image(str(path), mode=ImageReadMode.RGB)
+
+
+def _to_bytes(values: np.ndarray) -> np.ndarray:
+    """Grey values of 16 bits, or floats up to 1 or up to 255, as uint8; PIL would clip them."""
+    white = 65535 if values.dtype.kind in "iu" else 1 if values.max() <= 1 else 255
+    if not (values.min() >= 0 and values.max() <= white):
+        raise ValueError(f"its values {values.min()} to {values.max()} are not in 0 to {white}")
+    return (values / white * 255).round().astype(np.uint8)
 
 
 class BatchOrder(Sampler):
@@ -145,8 +191,14 @@ def make_loader(images: Dataset, order: BatchOrder, num_workers: int, pin: bool)
         persistent_workers=workers > 0,
         pin_memory=pin,
         collate_fn=_as_is,
+        worker_init_fn=ignore_ctrl_c,
         generator=torch.Generator(),  # else the workers' seeds would draw on the global one
     )
+
+
+def ignore_ctrl_c(worker: int) -> None:
+    """Let the main process alone decide what Ctrl-C means: a terminal sends it to all of them."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _as_is(batch: Any) -> Any:

@@ -5,6 +5,8 @@ Letters in shapes: B images, H x W pixels, K classes, D features, h x w places o
 
 from __future__ import annotations
 
+import os
+import zipfile
 from collections import OrderedDict
 from collections.abc import Iterator
 from pathlib import Path
@@ -89,7 +91,7 @@ def build_model(
     (torchvision's, or a run's bestmodel.pt). Raises UserError where they are not to be had.
     """
     from_file = weights != "none" and weights not in _published(arch)
-    if from_file and not Path(weights).is_file():
+    if from_file and not os.path.isfile(weights):
         known = ", ".join(_published(arch)) or "none"
         raise UserError(
             f"--weights: {weights!r} is no file and no weights of {arch} (published: {known})"
@@ -136,9 +138,13 @@ def load_backbone(backbone: nn.Module, path: Path) -> None:
 def load_tensors(path: Path) -> dict[str, Any]:
     """The dictionary of tensors, on the CPU, and plain values in a file, never unpickled.
 
-    Raises UserError for a file that is damaged or holds anything else.
+    Raises UserError for a file that is damaged, be it by one bit, or holds anything else.
     """
     try:
+        if zipfile.is_zipfile(path):  # as torch writes since 1.6; it leaves the checksums unread
+            with zipfile.ZipFile(path) as archive:
+                if archive.testzip():
+                    raise zipfile.BadZipFile
         state = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise UserError(f"{path} is missing") from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -31,11 +32,12 @@ def run_name(main: Mapping[str, Any], others: Mapping[str, Any]) -> str:
 def _part(name: str, value: Any) -> str:
     """A value as a part of the name; of a path its last part, with a digest of it all."""
     text = written(value)
-    if "/" in text or (name == "weights" and Path(text).is_file()):
-        path = Path(text).resolve()
-        return f"{re.sub(r'[^A-Za-z0-9.-]', '-', path.name)}-{_digest(str(path))}"
-    return text
+    is_plain = re.fullmatch(r"[A-Za-z0-9_.+-]*", text)
+    if is_plain and not (name == "weights" and os.path.isfile(text)):
+        return text
+    path = os.path.realpath(text)
+    return f"{re.sub(r'[^A-Za-z0-9.-]', '-', Path(path).name)}-{_digest(path)}"
 
 
 def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:8]
+    return hashlib.sha256(os.fsencode(text)).hexdigest()[:8]

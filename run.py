@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,18 +12,29 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
-from checkpoint import BEST, PREVIOUS, State, clear, has_checkpoint, is_started
+from checkpoint import (
+    BEST,
+    LAST,
+    State,
+    check_files,
+    clear,
+    has_checkpoint,
+    is_started,
+    read_best,
+)
 from cli import UserError
 from config import FLAGS, Config
 from datasets import Data, load_data
 from evaluation import evaluate, evaluation_loader
-from files import locked
+from files import locked, remove_temporaries
 from hardware import Hardware, find_hardware
-from instrumentation import RunRecord, TensorBoard
+from instrumentation import TensorBoard
 from label_store import LabelStore
 from loaders import Array, BatchOrder, ImageFiles, make_loader
 from losses import build_scheme
 from models import ImageClassifier, build_model, parameter_groups
+from naming import written
+from record import RunRecord
 
 
 @dataclass
@@ -36,6 +48,14 @@ class Run:
     state: State
     loaders: dict[str, DataLoader]  # "train", "val", "test"
     board: TensorBoard | None = None
+    replaces: bool = False  # whether another run still lies in the folder, to be overwritten
+
+    def take_over(self) -> None:
+        """Remove the run that this one is to overwrite, and write what was held back for it."""
+        if self.replaces:
+            clear(self.record.folder)
+            self.record.release()
+            self.replaces = False
 
     @property
     def best_epoch(self) -> int:
@@ -77,7 +97,7 @@ def set_up(config: Config, record: RunRecord, held: contextlib.ExitStack) -> Run
 
     Nothing in the folder is touched before all else has succeeded. `held` keeps the folder's lock.
     """
-    hardware = find_hardware(config.device, config.gpu_num, config.amp)
+    hardware = find_hardware(config.device, config.gpu_num, config.amp, config.deterministic)
     data = load_data(config, decode_once=True)
     _check_last_batch(config, len(data.train))
     torch.manual_seed(config.seed)
@@ -86,13 +106,23 @@ def set_up(config: Config, record: RunRecord, held: contextlib.ExitStack) -> Run
     board = TensorBoard(record.folder) if config.tensorboard else None
     _lock_folder(record.folder, held)
     source = _open_folder(config, record, state, data)
-    record.write_config(config.settings(), str(hardware), data.fingerprint(), bool(source))
-    record.say(_describe(config, data, state.model, hardware))
+    run = Run(config, record, hardware, data, state, loaders, board)
+    run.replaces = config.overwrite and is_started(record.folder)
+    if run.replaces:
+        record.hold()
     if source:
-        damaged = ", the newer one is damaged" if source == PREVIOUS else ""
+        _restore_best(run)
+        record.remove_summary()  # of fewer epochs: no longer its result
+    record.write_config(config.settings(), str(hardware), data.fingerprint(), bool(source))
+    for line in _describe(config, data, state.model, hardware):
+        record.say(line)
+    if run.replaces:
+        record.say("the run that lies there is replaced once the first epoch is finished")
+    if source:
+        damaged = f", {LAST} is damaged" if state.last_is_damaged else ""
         record.say(f"resumed after epoch {state.epoch} ({source}{damaged})")
         record.write_metrics(state.rows)
-    return Run(config, record, hardware, data, state, loaders, board)
+    return run
 
 
 def _lock_folder(folder: Path, held: contextlib.ExitStack) -> None:
@@ -109,22 +139,33 @@ def _lock_folder(folder: Path, held: contextlib.ExitStack) -> None:
 
 
 def _open_folder(config: Config, record: RunRecord, state: State, data: Data) -> str:
-    """Clear the run's folder, or take up the checkpoint in it, whose name is the result."""
+    """Take up the checkpoint in the folder, if it is to be resumed; its name is the result."""
     folder = record.folder
-    if config.overwrite:
-        try:
-            clear(folder)
-        except OSError as error:
-            raise UserError(f"--overwrite: cannot clear {folder}: {error.strerror}") from None
-    if not has_checkpoint(folder):
+    remove_temporaries(folder)
+    check_files(folder)
+    if config.overwrite or not has_checkpoint(folder):
         return ""
     _check_resume_is_asked(config, folder)  # the run may have come between
     _check_same_data(data, record)
-    if not (folder / BEST).exists():
-        raise UserError(f"--resume: {folder / BEST} is missing: give --overwrite to start anew")
-    source = state.load(folder)
-    (folder / "summary.json").unlink(missing_ok=True)  # of fewer epochs: no longer its result
-    return source
+    return state.load(folder)
+
+
+def _restore_best(run: Run) -> None:
+    """Write bestmodel.pt where the run was stopped between last.pt and it.
+
+    Raises UserError where the weights of the best epoch are nowhere to be had.
+    """
+    folder, state = run.record.folder, run.state
+    try:
+        saved, lost = read_best(folder).epoch, ""
+    except UserError as error:
+        saved, lost = 0, str(error)
+    if saved == run.best_epoch or saved > state.epoch:  # that epoch's checkpoint was damaged
+        return
+    if run.best_epoch != state.epoch:
+        lost = lost or f"{folder / BEST} is of epoch {saved}, not of the best, {run.best_epoch}"
+        raise UserError(f"--resume: {lost}: give --overwrite to start anew")
+    state.save_model(folder / BEST, run.data.classes)
 
 
 def _check_resume_is_asked(config: Config, folder: Path) -> None:
@@ -138,21 +179,34 @@ def _check_resume_is_asked(config: Config, folder: Path) -> None:
 def _check_same_settings(config: Config, record: RunRecord) -> None:
     """Raise UserError if a setting that changes results is not what the run was started with."""
     saved = record.read_config()
-    for name, value in config.settings().items():
-        grown = name == "num_epochs" and value >= saved.get(name, 0)
-        if FLAGS[name].metadata["names_run"] and value != saved.get(name) and not grown:
-            raise UserError(
-                f"--resume: {record.folder} was started with --{name} "
-                f"{saved.get(name)}, not {value}: give that, or another --exp_name"
-            )
+    differ = {
+        name: value
+        for name, value in config.settings().items()
+        if FLAGS[name].metadata["names_run"]
+        and value != saved.get(name)
+        and not (name == "num_epochs" and _is_at_least(value, saved.get(name)))
+    }
+    if differ:
+        before = " ".join(f"--{name} {written(saved.get(name))}" for name in differ)
+        now = " ".join(f"--{name} {written(value)}" for name, value in differ.items())
+        raise UserError(
+            f"--resume: {record.folder} was started with {before}, not {now}: "
+            "give what it was started with, or another --exp_name"
+        )
+
+
+def _is_at_least(epochs: int, saved: Any) -> bool:
+    return isinstance(saved, int) and epochs >= saved
 
 
 def _check_same_data(data: Data, record: RunRecord) -> None:
-    """Raise UserError if classes or labels are not those that the run was started with."""
+    """Raise UserError if classes, images or labels are not those the run was started with."""
     before = record.read_config()["environment"].get("data")
-    if before and before != data.fingerprint():
+    now = data.fingerprint()
+    differ = [name for name in now if not isinstance(before, dict) or before.get(name) != now[name]]
+    if differ:
         raise UserError(
-            f"--resume: the labels are not those that {record.folder} was trained on: "
+            f"--resume: {', '.join(differ)} are not those that {record.folder} was started with: "
             "restore them, or give another --exp_name"
         )
 
@@ -209,15 +263,21 @@ def _build_loaders(
     }
 
 
-def _describe(config: Config, data: Data, model: ImageClassifier, hardware: Hardware) -> str:
+def _describe(
+    config: Config, data: Data, model: ImageClassifier, hardware: Hardware
+) -> Iterator[str]:
+    """What is trained on what, a line each."""
     observed = (data.train.labels(config.train_set_variant) != 0).mean()
     millions = sum(parameter.numel() for parameter in model.parameters()) / 1e6
     start = "from scratch" if config.weights == "none" else f"from {config.weights}"
-    return (
+    yield (
         f"{config.dataset}: {len(data.train):,} train, {len(data.val):,} val and "
         f"{len(data.test):,} test images, {len(data.classes)} classes, "
-        f"{observed:.1%} of the training labels observed\n"
-        f"{config.arch} {start}, {millions:.2f} M parameters, on {hardware}\n"
+        f"{observed:.1%} of the training labels observed"
+    )
+    yield from (f"warning: {line}" for line in data.warnings())
+    yield f"{config.arch} {start}, {millions:.2f} M parameters, on {hardware}"
+    yield (
         f"{config.mod_scheme}, delta_rel {config.delta_rel:g} %, {config.optimizer}, "
         f"lr {config.lr:g}, in {config.run_dir}"
     )

@@ -5,8 +5,8 @@ Letters in shapes: B images of a mini-batch, N of a split, K classes, D features
 
 from __future__ import annotations
 
-import contextlib
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -15,25 +15,25 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from checkpoint import BEST, State
+import stopping
+from checkpoint import BEST, State, read_best
 from cli import UserError
 from config import Config, read_config
 from evaluation import evaluate, progress
+from failures import explained
+from finite import LossWatch, NotFinite, not_finite
 from hardware import Hardware
-from instrumentation import (
-    LabelAudit,
-    RunRecord,
-    draw_curves,
-    mean_average_precision,
-)
+from instrumentation import LabelAudit, draw_curves, mean_average_precision
 from loaders import BatchOrder, batches, epoch_rng
 from losses import assume_negative_loss
-from models import ImageClassifier, build_model, load_tensors
+from models import ImageClassifier, build_model
+from record import RunRecord
 from run import Run, finished, set_up
 
 SUMMARIZED = (
     "dataset", "mod_scheme", "delta_rel", "optimizer", "lr", "bsize", "seed", "num_epochs",
 )  # fmt: skip
+NAMED = 16  # images that a message names at most
 FLIPS, LAYERS = 1, 2  # what the random numbers of an epoch are for; 0 is the order of the images
 
 
@@ -48,16 +48,15 @@ def run_train(config: Config) -> dict[str, Any]:
     if summary is not None:
         print(_result_line(summary))
         return summary
-    with contextlib.ExitStack() as held:
+    with explained(config.bsize, config.image_size, config.num_workers), ExitStack() as held:
         run = set_up(config, record, held)
         try:
-            _train(run)
-            summary = _test(run)
+            with stopping.at_next_step():
+                _train(run)
+                summary = _test(run)
         except KeyboardInterrupt:
-            kept = f"epochs 1 to {run.state.kept} are kept" if run.state.kept else "no epoch yet"
-            record.say(f"stopped, {kept}: --resume goes on")
+            record.say(f"stopped, {_kept(run)}")
             raise
-        record.say(_result_line(summary))
         return summary
 
 
@@ -66,18 +65,19 @@ def train_one_epoch(
 ) -> dict[str, Any]:
     """Take every training image once; the result is the audit's part of a metrics.csv row.
 
-    `flips`: draws which images are flipped left-right; None: none is.
+    `flips`: draws which images are flipped left-right; None: none is. Raises NotFinite.
     """
     state.net.train()
     order = images.batch_sampler
     assert isinstance(order, BatchOrder)
     order.epoch = epoch
-    audit = LabelAudit(hardware.device)
+    audit, watch = LabelAudit(hardware.device), LossWatch()
     for x, index in progress(batches(images, hardware.device), len(images), f"epoch {epoch}"):
         observed, human = state.labels.observed(index), state.labels.human(index)
         with hardware.autocast():
             logits = state.net(x if flips is None else flip(x, flips)).float()
         out = state.scheme(logits, observed, epoch=epoch, index=index)
+        watch.see(out.loss)
         state.optimizer.zero_grad(set_to_none=True)
         state.scaler.scale(out.loss).backward()
         state.scaler.step(state.optimizer)
@@ -86,6 +86,7 @@ def train_one_epoch(
             state.labels.correct(index, out.selected)
         loss = assume_negative_loss(logits.detach(), human)
         audit.update(out.loss, loss, human, state.labels.truth(index), out.selected)
+    watch.finish()
     found = state.labels.corrected_false_negatives() if state.scheme.permanent else None
     return audit.result(order.num_images, found, state.labels.false_negatives())
 
@@ -103,10 +104,9 @@ def load_run(run_dir: str | Path) -> tuple[ImageClassifier, Config, tuple[str, .
     """
     folder = Path(run_dir)
     config = read_config(folder / "config.json")
-    saved = load_tensors(folder / BEST)
-    model = build_model(config.arch, len(saved["classes"]))
-    model.load_state_dict(saved["model"])
-    return model.eval(), config, tuple(saved["classes"])
+    best = read_best(folder)
+    model = best.fill(build_model(config.arch, len(best.classes)))
+    return model.eval(), config, best.classes
 
 
 def _train(run: Run) -> None:
@@ -115,9 +115,10 @@ def _train(run: Run) -> None:
     while not run.is_trained:
         row = _run_epoch(run)
         state.rows.append(row)
+        run.take_over()
+        state.save(record.folder)
         if run.best_epoch == state.epoch:
             state.save_model(record.folder / BEST, run.data.classes)
-        state.save(record.folder)
         record.write_metrics(state.rows)
         record.say(_epoch_line(row, run.config.chosen_by, run.best_epoch, run.config.num_epochs))
         if run.board:
@@ -130,32 +131,52 @@ def _run_epoch(run: Run) -> dict[str, Any]:
     epoch, start = state.epoch + 1, time.perf_counter()
     flips = epoch_rng(config.seed, epoch, FLIPS) if config.flip and not config.use_feats else None
     torch.manual_seed(epoch_rng(config.seed, epoch, LAYERS).initial_seed())
-    audit = train_one_epoch(state, run.loaders["train"], epoch, flips, run.hardware)
+    try:
+        audit = train_one_epoch(state, run.loaders["train"], epoch, flips, run.hardware)
+    except NotFinite as error:
+        raise UserError(_not_finite_loss(run, epoch, error)) from None
     trained = time.perf_counter() - start
-    maps = _validate(run, epoch, audit["train_loss"])
+    if names := not_finite(state.model.state_dict()):
+        raise UserError(
+            f"epoch {epoch} left numbers that are not finite in {', '.join(names[:3])} "
+            f"({len(names)} tensors): lower --lr (it is {config.lr:g}); {_kept(run)}"
+        )
     return {
         "epoch": epoch,
         "phase": "linear" if config.use_feats else "finetune",
         "lr": config.lr,
         "rate": state.scheme.rate(epoch),
         **audit,
-        **maps,
+        **_validate(run),
         "images_per_s": len(run.data.train) / trained,
         "seconds": time.perf_counter() - start,
     }
 
 
-def _validate(run: Run, epoch: int, train_loss: float) -> dict[str, float | None]:
-    """Val mAP on the clean and on the observed labels, each None where there are none.
+def _not_finite_loss(run: Run, epoch: int, error: NotFinite) -> str:
+    """What the user is told of a loss that is no number: where, in which images, what to do."""
+    order = run.loaders["train"].batch_sampler
+    assert isinstance(order, BatchOrder)
+    names = run.data.train.names[list(order)[error.step - 1]]
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return (
+        f"epoch {epoch}, step {error.step} of {len(order)}: the loss is {error.loss}: lower --lr "
+        f"(it is {run.config.lr:g}), or look at the images of the mini-batch "
+        f"({', '.join(names[:NAMED])}{more}); {_kept(run)}"
+    )
 
-    Raises UserError where training has run away to numbers that are none.
-    """
+
+def _kept(run: Run) -> str:
+    """What a run that ends early leaves, and how to go on."""
+    if run.state.kept:
+        return f"epochs 1 to {run.state.kept} are kept: the same command with --resume goes on"
+    stands = ", the earlier run stands" if run.replaces else ""
+    return f"no epoch is finished yet{stands}: the same command starts anew"
+
+
+def _validate(run: Run) -> dict[str, float | None]:
+    """Val mAP on the clean and on the observed labels, each None where there are none."""
     scores = evaluate(run.state.net, run.loaders["val"], run.hardware).numpy()
-    if not (np.isfinite(train_loss) and np.isfinite(scores).all()):
-        raise UserError(
-            f"epoch {epoch} ended with a loss of {train_loss} and scores that are no numbers: "
-            f"lower --lr (it is {run.config.lr:g}); the epochs before are kept"
-        )
     val = run.data.val
     return {
         name: None if labels is None else mean_average_precision(scores, labels)[0]
@@ -166,15 +187,20 @@ def _validate(run: Run, epoch: int, train_loss: float) -> dict[str, float | None
 def _test(run: Run) -> dict[str, Any]:
     """Test the last and the best weights, and write down what the run ends with."""
     config, rows, start = run.config, run.state.rows, time.perf_counter()
+    best = read_best(run.record.folder)
+    if best.epoch != run.best_epoch:
+        raise UserError(
+            f"{best.path} is of epoch {best.epoch}, not of the best, {run.best_epoch}, whose "
+            "weights were lost with a damaged checkpoint: give --overwrite to start anew"
+        )
     last_map, _ = _test_map(run)
-    best = load_tensors(run.record.folder / BEST)
-    run.state.model.load_state_dict(best["model"])
+    best.fill(run.state.model)
     test_map, ap = _test_map(run)
-    best_row = rows[best["epoch"] - 1]
+    best_row = rows[best.epoch - 1]
     ap_of = zip(run.data.classes, ap.tolist(), strict=True)
     summary = {
         **{name: getattr(config, name) for name in SUMMARIZED},
-        "best_epoch": best["epoch"],
+        "best_epoch": best.epoch,
         "epochs_run": len(rows),
         "val_map": best_row["val_map"],
         "val_map_observed": best_row["val_map_observed"],
@@ -182,10 +208,12 @@ def _test(run: Run) -> dict[str, Any]:
         "test_map_last": last_map,
         "seconds": sum(row["seconds"] for row in rows) + time.perf_counter() - start,
         "empty_classes": int((ap == 0).sum()),
+        "skipped_images": len(run.data.skipped),
         "test_ap": {name: None if np.isnan(value) else value for name, value in ap_of},
     }
-    run.record.write_summary(summary)
-    draw_curves(rows, best["epoch"], config.exp_name, run.record.folder / "curves.png")
+    draw_curves(rows, best.epoch, config.exp_name, run.record.folder / "curves.png")
+    run.record.say(_result_line(summary))
+    run.record.write_summary(summary)  # the last: it says that the run is finished
     return summary
 
 

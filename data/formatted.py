@@ -5,10 +5,12 @@ Shapes: N images of a part, K classes.
 
 from __future__ import annotations
 
-import zipfile
+import math
+import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
@@ -63,27 +65,86 @@ def array_path(folder: Path, part: str, kind: str) -> Path:
 def dataset_folder(dataset: str, data_root: str | Path) -> Path:
     """The folder of a known data set below `data_root`, or else the folder with that path."""
     folder = Path(data_root) / dataset if dataset in KNOWN else Path(dataset)
-    if not folder.is_dir():
-        hint = did_you_mean(dataset, KNOWN)
-        raise UserError(
-            f"there is no folder {folder}{hint} (a data set is one of {', '.join(KNOWN)} "
-            "below --data_root, or the path of a folder)"
+    if is_there(folder) and folder.is_dir():
+        return folder
+    if dataset in KNOWN:
+        raise UserError(f"there is no folder {folder}: {how_to_make(dataset, folder.parent)}")
+    raise UserError(
+        f"there is no folder {folder}{did_you_mean(dataset, KNOWN)} (a data set is one of "
+        f"{', '.join(KNOWN)} below --data_root, or the path of a folder)"
+    )
+
+
+def how_to_make(dataset: str, data_root: Path) -> str:
+    """What to type, or else to do, to get the formatted files of a known data set."""
+    where = data_root_flag(data_root)
+    if dataset == "nuswide":
+        return (
+            f"put the formatted_*.npy files of SPML in {data_root / dataset} (data/README.md says "
+            f"where to get them), then run python -m data.observe nuswide{where}"
         )
-    return folder
+    return f"make it with python -m data.prepare {dataset}{where}"
+
+
+def data_root_flag(data_root: Path) -> str:
+    """` --data_root FOLDER`, quoted for a shell, or nothing where it is the default."""
+    return "" if data_root == Path("data") else f" --data_root {shlex.quote(str(data_root))}"
+
+
+def is_there(path: Path) -> bool:
+    """Whether there is such a file or folder. Raises UserError where that cannot be found out."""
+    try:
+        return path.exists()
+    except OSError as error:
+        raise UserError(f"{path} cannot be reached: {error.strerror}") from None
 
 
 def load_array(path: Path) -> np.ndarray:
-    """The array in a .npy file; a pickled one is refused, for it could run code."""
+    """The array in a .npy file. Raises UserError for any other file, and for a pickled array.
+
+    A pickle could run code: it is recognized by the header alone. So is a header that asks for
+    more than the file holds.
+    """
+    if not is_there(path):
+        known = path.parent.name in KNOWN
+        hint = how_to_make(path.parent.name, path.parent.parent) if known else ""
+        raise UserError(f"{path} is missing: {hint or 'data/README.md says how it is made'}")
     try:
+        if not path.is_file():
+            raise ValueError("it is no regular file")
         with path.open("rb") as file:
-            array = np.load(file, allow_pickle=False)
-    except FileNotFoundError:
-        raise UserError(f"{path} is missing: see data/README.md for how it is made") from None
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise UserError(f"{path} is no plain .npy array, make it again ({error})") from None
-    if not isinstance(array, np.ndarray):
-        raise UserError(f"{path} holds several arrays, it must be one .npy array: make it again")
-    return array
+            return _read_npy(file, path.stat().st_size)
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror or error}") from None
+    except ValueError as error:
+        raise UserError(f"{path} is no plain .npy array: {error}; make it again") from None
+    except MemoryError:
+        raise UserError(f"{path} does not fit into memory: use a smaller number type") from None
+
+
+def _read_npy(file: BinaryIO, size: int) -> np.ndarray:
+    """The array in an open file of `size` bytes. Raises ValueError, in words of ours."""
+    shape, in_columns, dtype = _read_header(file)
+    if dtype.hasobject:
+        raise ValueError("it holds pickled Python objects, which could run code")
+    count = math.prod(shape)
+    claimed, held = count * dtype.itemsize, size - file.tell()
+    if claimed != held or min(shape, default=0) < 0 or dtype.itemsize == 0:
+        raise ValueError(f"its header speaks of {claimed:,} bytes of data, it holds {held:,}")
+    array = np.fromfile(file, dtype, count)
+    return array.reshape(shape, order="F" if in_columns else "C")
+
+
+def _read_header(file: BinaryIO) -> tuple[tuple[int, ...], bool, np.dtype]:
+    """Shape, whether it is stored column by column, dtype. Raises ValueError, in words of ours."""
+    readers = {
+        (1, 0): np.lib.format.read_array_header_1_0,
+        (2, 0): np.lib.format.read_array_header_2_0,
+    }
+    try:
+        return readers[np.lib.format.read_magic(file)](file)
+    except Exception:  # numpy parses Python text there, which fails in many ways
+        raise ValueError("it does not begin with a header of numpy.save") from None
 
 
 def write_array(path: Path, array: np.ndarray) -> None:

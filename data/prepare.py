@@ -6,7 +6,6 @@ On the command line: `python -m data.prepare coco`.
 from __future__ import annotations
 
 import json
-import shlex
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ import numpy as np
 
 import cli
 from cli import UserError
+from data.archives import extract
 from data.format_coco import read_coco
 from data.format_cub import read_cub
 from data.format_pascal import read_pascal
@@ -25,6 +25,8 @@ from data.formatted import (
     PARTS,
     Formatted,
     array_path,
+    data_root_flag,
+    is_there,
     write_array,
 )
 from data.observe import add_draw_flags, observe_labels
@@ -38,7 +40,15 @@ class Release:
     read: Callable[[Path], Formatted]
     sizes: tuple[int, int]  # labelled images of train and val
     classes: int
-    source: str
+    site: str
+    archives: dict[str, tuple[str, ...]]  # by name, what is there once an archive is unpacked
+
+    @property
+    def source(self) -> str:
+        """The archives and where they come from, for people."""
+        *others, last = self.archives
+        listed = f"{', '.join(others)} and {last}" if others else last
+        return f"{listed} from {self.site}"
 
 
 RELEASES = {
@@ -46,20 +56,39 @@ RELEASES = {
         read_pascal,
         sizes=(5717, 5823),
         classes=20,
-        source="VOCtrainval_11-May-2012.tar from http://host.robots.ox.ac.uk/pascal/VOC/voc2012/",
+        site="http://host.robots.ox.ac.uk/pascal/VOC/voc2012/",
+        archives={
+            "VOCtrainval_11-May-2012.tar": (
+                "VOCdevkit/VOC2012/ImageSets/Main",
+                "VOCdevkit/VOC2012/JPEGImages",
+            )
+        },
     ),
     "coco": Release(
         read_coco,
         sizes=(82081, 40137),
         classes=80,
-        source="annotations_trainval2014.zip, train2014.zip and val2014.zip from "
-        "https://cocodataset.org/#download",
+        site="https://cocodataset.org/#download",
+        archives={
+            "annotations_trainval2014.zip": (
+                "annotations/instances_train2014.json",
+                "annotations/instances_val2014.json",
+            ),
+            "train2014.zip": ("train2014",),
+            "val2014.zip": ("val2014",),
+        },
     ),
     "cub": Release(
         read_cub,
         sizes=(5994, 5794),
         classes=312,
-        source="CUB_200_2011.tgz from https://www.vision.caltech.edu/datasets/cub_200_2011/",
+        site="https://www.vision.caltech.edu/datasets/cub_200_2011/",
+        archives={
+            "CUB_200_2011.tgz": (
+                "CUB_200_2011/attributes/image_attribute_labels.txt",
+                "CUB_200_2011/images",
+            )
+        },
     ),
 }
 
@@ -87,13 +116,25 @@ def prepare(dataset: str, folder: Path, num_pos: int, num_neg: int, seed: int) -
     return formatted
 
 
+def unpack(dataset: str, folder: Path) -> None:
+    """Unpack the official archives that lie in `folder`, but for what is unpacked already.
+
+    Raises UserError, naming the archive, where one is damaged or unsafe.
+    """
+    for name, contents in RELEASES[dataset].archives.items():
+        archive = folder / name
+        if is_there(archive) and not all(is_there(folder / content) for content in contents):
+            print(f"unpacking {archive}", flush=True)
+            extract(archive, folder)
+
+
 def _read(release: Release, folder: Path) -> Formatted:
     try:
         return release.read(folder)
     except FileNotFoundError as error:
         raise UserError(
-            f"{error.filename} is missing: get {release.source} and unpack it in {folder} "
-            "(layout: data/README.md)"
+            f"{error.filename} is missing: get {release.source}, put it in {folder}, "
+            "archived or unpacked (data/README.md), and run this again"
         ) from None
     except OSError as error:
         raise UserError(f"cannot read {error.filename}: {error.strerror}") from None
@@ -141,8 +182,7 @@ def _missing_pictures(folder: Path, images: np.ndarray) -> list[Path]:
 
 
 def _training_command(dataset: str, data_root: Path) -> str:
-    where = "" if data_root == Path("data") else f" --data_root {shlex.quote(str(data_root))}"
-    return f"python main.py --dataset {dataset} --mod_scheme LL-R{where}"
+    return f"python main.py --dataset {dataset} --mod_scheme LL-R{data_root_flag(data_root)}"
 
 
 def _refuse_unprepared(dataset: str, data_root: Path) -> None:
@@ -154,7 +194,7 @@ def _refuse_unprepared(dataset: str, data_root: Path) -> None:
             "nuswide has no formatter: put formatted_{train,val}_{images,labels}.npy of the SPML "
             f"re-crawl (https://caltech.box.com/v/single-positive-multi-label) in "
             f"{data_root / dataset} and its pictures in {data_root / dataset / 'Flickr'}, then "
-            "run `python -m data.observe nuswide`"
+            f"run `python -m data.observe nuswide{data_root_flag(data_root)}`"
         )
 
 
@@ -167,6 +207,7 @@ def main(argv: Sequence[str]) -> None:
     args = parser.parse_args(argv)
     _refuse_unprepared(args.dataset, args.data_root)
     folder = args.data_root / args.dataset
+    unpack(args.dataset, folder)
     formatted = prepare(args.dataset, folder, args.num_pos, args.num_neg, args.seed)
     for line in warnings(args.dataset, folder, formatted):
         print(f"warning: {line}", file=sys.stderr)

@@ -1,12 +1,14 @@
 """Checkpoints: everything comes back, damage is survived, only a run's own files are removed."""
 
+import os
+
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
 import checkpoint
-from checkpoint import BEST, LAST, PREVIOUS, State, clear, is_started
+from checkpoint import BEST, LAST, PREVIOUS, State, clear, is_started, read_best
 from cli import UserError
 from label_store import LabelStore
 from losses import build_scheme
@@ -164,7 +166,7 @@ def test_a_failed_save_leaves_a_checkpoint(tmp_path, monkeypatch):
     state = new_state(seed=1)
     state.load(tmp_path)
     with monkeypatch.context() as patched:
-        patched.setattr(torch, "save", fail)
+        patched.setattr(os, "fsync", fail)
         with pytest.raises(UserError, match="No space left on device"):
             train(state).save(tmp_path)
     assert everything_of(tmp_path) == second
@@ -177,14 +179,13 @@ def test_a_damaged_checkpoint_never_displaces_the_good_one_before(tmp_path, monk
     state = new_state(seed=1)
     state.load(tmp_path)
     with monkeypatch.context() as patched:
-        patched.setattr(torch, "save", fail)
+        patched.setattr(os, "fsync", fail)
         with pytest.raises(UserError, match="No space left on device"):
             train(state).save(tmp_path)
     assert everything_of(tmp_path) == first
 
 
-def fail(content, file):
-    file.write(b"half of it")
+def fail(descriptor):
     raise OSError(28, "No space left on device")
 
 
@@ -249,3 +250,78 @@ def test_a_folder_that_cannot_be_written_costs_one_line(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match="cannot write"):
         checkpoint.save_tensors(tmp_path / "file" / LAST, {"a": torch.ones(1)})
+
+
+def test_a_single_flipped_bit_is_noticed(tmp_path):
+    """PyTorch itself reads on: it does not look at the checksums."""
+    first, _ = saved_run(tmp_path)
+    content = bytearray((tmp_path / LAST).read_bytes())
+    weights = load_tensors(tmp_path / LAST)["model"]["backbone.0.weight"]
+    at = content.index(weights.numpy().tobytes())
+    content[at + 2] ^= 1
+    (tmp_path / LAST).write_bytes(content)
+    torch.load(tmp_path / LAST, weights_only=True)
+    state = new_state(seed=1)
+    assert state.load(tmp_path) == PREVIOUS
+    assert state.last_is_damaged
+    assert everything(state) == first
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"rows": "nonsense"},
+        {"rows": [1, 2]},
+        {"rows": [{"epoch": 2}]},
+        {"model": 5},
+        {"model": {}},
+        {"labels": []},
+        {"labels": {"corrected": 5}},
+        {"scaler": 5, "scheme": None},
+        {"optimizer": {"state": 5, "param_groups": []}},
+    ],
+)
+def test_a_crafted_checkpoint_costs_one_line(tmp_path, change):
+    train(new_state()).save(tmp_path)
+    checkpoint.save_tensors(tmp_path / LAST, {**load_tensors(tmp_path / LAST), **change})
+    with pytest.raises(UserError, match=r"last.pt does not fit this run"):
+        new_state().load(tmp_path)
+
+
+def test_the_optimizer_state_of_another_model_costs_one_line(tmp_path):
+    """PyTorch takes it up, and fails in the first step."""
+    train(new_state()).save(tmp_path)
+    content = load_tensors(tmp_path / LAST)
+    content["optimizer"]["state"][0]["exp_avg"] = torch.zeros(7)
+    checkpoint.save_tensors(tmp_path / LAST, content)
+    with pytest.raises(UserError, match=r"last.pt does not fit this run"):
+        new_state().load(tmp_path)
+
+
+def test_the_best_model_comes_back(tmp_path):
+    state = train(new_state())
+    state.save_model(tmp_path / BEST, ("a", "b", "c"))
+    best = read_best(tmp_path)
+    assert (best.classes, best.epoch) == (("a", "b", "c"), 1)
+    other = new_state(seed=1)
+    best.fill(other.model)
+    assert everything(other)[0] == everything(state)[0]
+
+
+@pytest.mark.parametrize(
+    "change", [{"classes": "abc"}, {"classes": []}, {"classes": [1]}, {"model": 1}, {"epoch": None}]
+)
+def test_a_crafted_best_model_costs_one_line(tmp_path, change):
+    state = train(new_state())
+    state.save_model(tmp_path / BEST, ("a", "b", "c"))
+    checkpoint.save_tensors(tmp_path / BEST, {**load_tensors(tmp_path / BEST), **change})
+    with pytest.raises(UserError, match=r"bestmodel.pt is not what a run writes"):
+        read_best(tmp_path)
+
+
+def test_a_best_model_of_another_architecture_costs_one_line(tmp_path):
+    checkpoint.save_tensors(
+        tmp_path / BEST, {"model": {"a": torch.ones(1)}, "classes": ["a"], "epoch": 1}
+    )
+    with pytest.raises(UserError, match=r"bestmodel.pt does not fit"):
+        read_best(tmp_path).fill(new_state().model)

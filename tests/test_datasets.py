@@ -1,6 +1,9 @@
 """What training sees of the data: the official draws, formatted folders and their mistakes."""
 
+import io
 import json
+import os
+import pickle
 
 import numpy as np
 import pytest
@@ -108,6 +111,7 @@ def test_a_folder_with_full_truth(tmp_path):
         np.testing.assert_array_equal(split.truth, signed["train"][places])
         np.testing.assert_array_equal(split.observed, OBSERVED["train"][places])
         assert split.images.names.tolist() == NAMES["train"][places].tolist()
+        assert split.names.tolist() == NAMES["train"][places].tolist()
         assert split.truth.dtype == split.observed.dtype == np.int8
         assert len(split) == len(places)
     np.testing.assert_array_equal(data.test.best_known, signed["val"])
@@ -184,7 +188,7 @@ def test_labels_may_be_numbers_of_any_kind(tmp_path, dtype):
 
 
 def test_images_lie_where_dataset_json_says(tmp_path):
-    about = {"name": "mine", "images": "pictures", "classes": ["a", "b", "c"], "more": 1}
+    about = {"name": "mine", "images": "pictures", "classes": ["a", "b", "c"]}
     data = load(write(tmp_path, about=about), "--image_size", "8")
     assert data.classes == ("a", "b", "c")
     for i in (0, 3):
@@ -220,11 +224,32 @@ def test_known_sets_lie_below_the_data_root(tmp_path, name, layout):
         load_data(config.parse_args(["--dataset", name, *argv]))
 
 
-def test_what_makes_a_missing_set_is_said(tmp_path):
-    (tmp_path / "coco").mkdir()
-    argv = ["--dataset", "coco", "--data_root", str(tmp_path)]
-    with pytest.raises(UserError, match=f"python -m data.prepare coco --data_root {tmp_path}"):
+@pytest.mark.parametrize("name", ["coco", "pascal", "cub"])
+def test_what_makes_a_missing_set_is_said(tmp_path, name):
+    """With a folder that a shell would take for two."""
+    argv = ["--dataset", name, "--data_root", str(tmp_path / "my data")]
+    with pytest.raises(UserError, match=r"formatted_train_images.npy is missing") as caught:
         load_data(config.parse_args(argv))
+    command = f"python -m data.prepare {name} --data_root '{tmp_path}/my data'"
+    assert str(caught.value).endswith(command)
+
+
+def test_what_makes_nuswide_is_said(tmp_path):
+    argv = ["--dataset", "nuswide", "--data_root", str(tmp_path)]
+    with pytest.raises(UserError, match=r"missing: put the formatted_.*data/README.md") as caught:
+        load_data(config.parse_args(argv))
+    command = f"run python -m data.observe nuswide --data_root {tmp_path}"
+    assert str(caught.value).endswith(command)
+
+
+def test_a_known_set_has_its_own_classes(tmp_path):
+    """Also without a dataset.json, which could name others."""
+    write(tmp_path / "coco", kinds=("images", "labels"))
+    argv = ["--dataset", "coco", "--data_root", str(tmp_path), "--train_set_variant", "clean"]
+    with pytest.raises(UserError, match="80 class names for 3 label columns: make coco again"):
+        load_data(config.parse_args(argv))
+    (tmp_path / "coco/dataset.json").write_text('{"classes": ["a", "b", "c"]}')
+    assert load_data(config.parse_args(argv)).classes == ("a", "b", "c")
 
 
 @pytest.mark.parametrize("flags", [["--val_frac", "0.01"], ["--ss_frac_train", "0.01"]])
@@ -238,15 +263,55 @@ def test_a_split_of_nothing_is_refused(tmp_path, flags):
 TRAIN = "formatted_train_{}.npy"
 IMAGES, LABELS, LABELS_OBS = (TRAIN.format(kind) for kind in ("images", "labels", "labels_obs"))
 TRAIN_TRUTH, TRAIN_OBSERVED, TRAIN_NAMES = TRUTH["train"], OBSERVED["train"], NAMES["train"]
+
+
+def header(descr, shape, version=b"\x01\x00"):
+    """A .npy file of 24 bytes of data whose header says something of its own."""
+    text = f"{{'descr': {descr!r}, 'fortran_order': False, 'shape': {shape}}}\n".encode()
+    return b"\x93NUMPY" + version + len(text).to_bytes(2, "little") + text + bytes(24)
+
+
+def saved(save, array):
+    file = io.BytesIO()
+    save(file, array)
+    return file.getvalue()
+
+
 MALFORMED = [
     (IMAGES, None, "is missing"),
-    (IMAGES, b"", "no plain .npy array"),
-    (IMAGES, b"some text\n", "no plain .npy array"),
-    (IMAGES, np.array(["a.jpg"] * 20, dtype=object), "no plain .npy array"),
+    (IMAGES, b"", "no plain .npy array: it does not begin with a header of numpy.save"),
+    (IMAGES, b"some text\n", "no plain .npy array: it does not begin with"),
+    (IMAGES, saved(np.savez, TRAIN_NAMES), "no plain .npy array: it does not begin with"),
+    (IMAGES, saved(np.savetxt, TRAIN_TRUTH), "no plain .npy array: it does not begin with"),
+    (IMAGES, saved(np.save, TRAIN_NAMES)[:-1], "speaks of 960 bytes of data, it holds 959"),
+    (IMAGES, saved(np.save, TRAIN_NAMES)[:20], "does not begin with"),
+    (IMAGES, saved(np.save, TRAIN_NAMES) + b"more", "speaks of 960 bytes .* holds 964"),
+    (IMAGES, np.array(["a.jpg"] * 20, dtype=object), "holds pickled Python objects, which could"),
+    (IMAGES, np.array(None), "holds pickled Python objects"),
     (IMAGES, np.arange(20), r"holds int64 of shape \(20,\), where names"),
+    (IMAGES, np.array("a.jpg"), r"of shape \(\), where names"),
     (IMAGES, TRAIN_NAMES[:, None], "where names"),
     (IMAGES, TRAIN_NAMES[:19], "has 20 rows for 19 images"),
-    (IMAGES, np.array([b"\xff.jpg"] * 20), "formatted_train_images.npy"),
+    (IMAGES, np.array([b"\xff.jpg"] * 20), "train_images.npy holds names that are no text"),
+    (IMAGES, np.array(["a.jpg"] * 7 + [""] * 13), "train_images.npy, row 7: '' names no image"),
+    (IMAGES, np.array([b"a.jpg"] * 7 + [b""] * 13), "train_images.npy, row 7: '' names no image"),
+    (IMAGES, np.array(["a.jpg"] * 19 + ["a\0b"]), r"row 19: 'a\\x00b' names no image"),
+    (IMAGES, header("<U1", (6,)).replace(bytes(24), b"\xff" * 24), "train_images.npy holds names"),
+    (LABELS, header("<i8", (10**12, 80)), "speaks of 640,000,000,000,000 bytes"),
+    (LABELS, header("<i8", (2**62, 2**62)), "speaks of"),
+    (LABELS, header("<i8", (-1, -3)), "speaks of 24 bytes"),
+    (LABELS, header("<i8", (0, -3)), "speaks of 0 bytes"),
+    (LABELS, header("|V0", (3, 1)), "speaks of 0 bytes"),
+    (LABELS, header("<i8", (3, 1), b"\x03\x00"), "does not begin with"),
+    (LABELS, header("<i8", (3, 1), b"\x09\x00"), "does not begin with"),
+    (LABELS, header("<i9", (3, 1)), "does not begin with"),
+    (LABELS, header("<i8", "-" * 5000 + "3"), "does not begin with"),
+    (LABELS, header("<i8", "(" * 5000), "does not begin with"),
+    (LABELS, header("<i8", " " * 20000 + "(3, 1)"), "does not begin with"),
+    (LABELS, header([("a", "<i4"), ("b", "<i4")], (3, 1)), r"where labels \[N, K\] belong"),
+    (LABELS, TRAIN_TRUTH.astype(complex), "holds complex128 of shape"),
+    (LABELS, TRAIN_TRUTH.astype("M8[s]"), "where labels"),
+    (LABELS, np.array(1), r"of shape \(\), where labels"),
     (LABELS, None, "is missing"),
     (LABELS, TRAIN_TRUTH[:19], "has 19 rows for 20 images"),
     (LABELS, TRAIN_TRUTH[:, 0], "where labels"),
@@ -276,7 +341,12 @@ MALFORMED = [
     ("dataset.json", {"classes": ["a", 1, "c"]}, "dataset.json: classes is"),
     ("dataset.json", {"classes": ["a", "b"]}, "2 class names for 3 label columns: .* dataset.json"),
     ("dataset.json", {"classes": ["a", "b", "a"]}, "dataset.json"),  # test_ap is by name
+    ("dataset.json", {"classes": []}, "0 class names for 3 label columns"),
     ("dataset.json", {"images": 5}, "dataset.json: images is 5, not a sub-folder"),
+    ("dataset.json", {"images": "a\0b"}, "not a sub-folder"),
+    ("dataset.json", {"name": 5}, "dataset.json: name is 5, not text"),
+    ("dataset.json", {"truht": "none"}, "unknown key 'truht', did you mean truth"),
+    ("dataset.json", {"comment": ""}, r"unknown key 'comment' \(known are name, classes"),
 ]
 
 
@@ -298,7 +368,10 @@ def spoil(path, content):
         path.write_text(json.dumps(content))
 
 
-@pytest.mark.parametrize(("name", "content", "words"), MALFORMED)
+NUMBERS = [str(place) for place in range(len(MALFORMED))]
+
+
+@pytest.mark.parametrize(("name", "content", "words"), MALFORMED, ids=NUMBERS)
 def test_a_malformed_folder_costs_one_line_that_names_it(tmp_path, name, content, words):
     spoil(write(tmp_path) / name, content)
     with pytest.raises(UserError, match=words) as caught:
@@ -308,16 +381,306 @@ def test_a_malformed_folder_costs_one_line_that_names_it(tmp_path, name, content
     assert len(message.splitlines()) == 1
 
 
-def test_pickled_arrays_are_not_run(tmp_path):
+@pytest.mark.parametrize("name", [IMAGES, LABELS, LABELS_OBS, "dataset.json"])
+@pytest.mark.parametrize("make", [os.mkdir, os.mkfifo])
+def test_what_is_no_file_is_refused_at_once(tmp_path, name, make):
+    path = write(tmp_path) / name
+    path.unlink(missing_ok=True)
+    make(path)
+    with pytest.raises(UserError, match=f"{name} .*it is no regular file"):
+        load(tmp_path)
+
+
+@pytest.mark.parametrize("name", [IMAGES, LABELS, LABELS_OBS])
+def test_pickled_arrays_are_not_run(tmp_path, name):
     class Payload:
         def __reduce__(self):
             return (open, (str(tmp_path / "ran"), "w"))
 
     write(tmp_path)
-    np.save(tmp_path / LABELS, np.array([Payload()], dtype=object), allow_pickle=True)
-    with pytest.raises(UserError, match=r"no plain .npy array"):
+    for content in (np.array([Payload()], dtype=object), np.array(Payload(), dtype=object)):
+        np.save(tmp_path / name, content, allow_pickle=True)
+        with pytest.raises(UserError, match=r"no plain .npy array: it holds pickled") as caught:
+            load(tmp_path)
+        assert "allow_pickle" not in str(caught.value)
+    (tmp_path / name).write_bytes(pickle.dumps(Payload()))
+    with pytest.raises(UserError, match=r"no plain .npy array: it does not begin"):
         load(tmp_path)
     assert not (tmp_path / "ran").exists()
+
+
+def test_arrays_may_be_stored_by_columns_or_in_the_other_byte_order(tmp_path):
+    write(tmp_path)
+    expected = load(tmp_path).fingerprint()
+    np.save(tmp_path / LABELS, np.asfortranarray(TRAIN_TRUTH.astype(">i2")))
+    np.save(tmp_path / LABELS_OBS, TRAIN_OBSERVED.T.copy().T)
+    np.save(tmp_path / IMAGES, TRAIN_NAMES.astype(">U40"))
+    assert load(tmp_path).fingerprint() == expected
+
+
+def test_damage_anywhere_in_an_array_is_an_array_or_one_line(tmp_path):
+    """Any byte of the header may be any other; memory is not asked for before the size is known."""
+    path = write(tmp_path) / LABELS
+    content = path.read_bytes()
+    rng = np.random.RandomState(0)
+    refused = 0
+    for _ in range(300):
+        damaged = bytearray(content)
+        for place in rng.choice(128, rng.randint(1, 4)):
+            damaged[place] = rng.choice([0, 48, 57, 255, rng.randint(256)])
+        path.write_bytes(damaged)
+        try:
+            load(tmp_path)
+        except UserError:
+            refused += 1
+    assert refused > 100
+
+
+# Odd data
+
+
+KINDS = [f"{split} {kind}" for split in ("train", "val", "test") for kind in ("images", "truth")]
+KINDS += [f"{split} observed" for split in ("train", "val", "test")]
+
+
+def changed(before, folder, *argv):
+    after = load(folder, *argv).fingerprint()
+    assert after.keys() == before.keys()
+    return {key for key in before if before[key] != after[key]}
+
+
+def test_the_fingerprint_names_what_differs(tmp_path):
+    before = load(write(tmp_path)).fingerprint()
+    assert set(before) == {"classes", *KINDS}
+    assert all(len(digest) == 16 and int(digest, 16) >= 0 for digest in before.values())
+    assert changed(before, tmp_path) == set()
+    (tmp_path / "dataset.json").write_text('{"classes": ["x", "y", "z"]}')
+    assert changed(before, tmp_path) == {"classes"}
+    (tmp_path / "dataset.json").unlink()
+    place = split_indices(20, 0.2, 1200)[1][0]
+    for part, split in (("train", "val"), ("val", "test")):
+        for kind, content in (("images", NAMES), ("labels", TRUTH), ("labels_obs", OBSERVED)):
+            path = tmp_path / f"formatted_{part}_{kind}.npy"
+            array = content[part].copy()
+            array[place] = "other" if kind == "images" else 1 - array[place]
+            np.save(path, array)
+            name = {"labels": "truth", "labels_obs": "observed"}.get(kind, kind)
+            assert changed(before, tmp_path) == {f"{split} {name}"}
+            write(tmp_path)
+    np.save(tmp_path / "formatted_val_images.npy", NAMES["val"][::-1])
+    assert changed(before, tmp_path) == {"test images"}
+    assert {"train images", "val images"} <= changed(before, tmp_path, "--split_seed", "1")
+
+
+def test_the_fingerprint_of_labels_that_are_absent_is_none(tmp_path):
+    folder = write(tmp_path, kinds=("images", "labels_obs"), about={"truth": "none"})
+    prints = load(folder, "--val_set_variant", "observed").fingerprint()
+    assert {key for key, digest in prints.items() if digest == "none"} == {
+        "train truth",
+        "val truth",
+        "test truth",
+    }
+
+
+def warnings_of(folder, *argv):
+    return list(load(folder, *argv).warnings())
+
+
+def test_a_proper_set_gives_no_warning(tmp_path, digits_data):
+    assert warnings_of(write(tmp_path)) == []
+    assert list(digits_data.warnings()) == []
+
+
+def test_observed_labels_that_contradict_the_truth_are_counted(tmp_path):
+    train, val = split_indices(20, 0.2, 1200)
+    truth = TRAIN_TRUTH.copy()
+    truth[train[:5], 0] = [1, 0, 1, 0, 1]
+    truth[val[:2], 2] = 1
+    observed = np.where(truth == 1, 1, -1)
+    observed[train[:5], 0] *= -1
+    observed[val[0]] = 0  # hidden labels contradict nothing
+    observed[val[1], 2] = -1
+    write(tmp_path)
+    np.save(tmp_path / LABELS, truth)
+    np.save(tmp_path / LABELS_OBS, observed)
+    rest = "labels are observed positive but negative in truth"
+    assert warnings_of(tmp_path) == [
+        f"train: 2 {rest}, 3 the other way round",
+        f"val: 0 {rest}, 1 the other way round",
+    ]
+
+
+def test_what_the_truth_does_not_know_contradicts_nothing(tmp_path):
+    partial = {part: np.where(OBSERVED[part] != 0, 0, 1) for part in TRUTH}
+    assert warnings_of(write(tmp_path, truth=partial, about={"truth": "partial"})) == []
+
+
+def test_images_that_are_there_twice_are_counted(tmp_path):
+    train, val = split_indices(20, 0.2, 1200)
+    names = TRAIN_NAMES.copy()
+    names[train[1]] = names[train[2]] = names[train[0]]
+    names[val[1]] = names[train[3]]
+    names[val[2]] = NAMES["val"][4]
+    np.save(write(tmp_path) / IMAGES, names)
+    lines = warnings_of(tmp_path)
+    assert lines == [
+        "train: image names that were there before: 2",
+        f"images both in train and in val: 1, {str(names[train[3]])!r} for one",
+        "images both in training (train or val) and in test: 1, 'val/4.png' for one",
+    ]
+
+
+def test_nothing_observed_positive_is_a_warning(tmp_path):
+    np.save(write(tmp_path) / LABELS_OBS, np.minimum(TRAIN_OBSERVED, 0))
+    assert warnings_of(tmp_path) == ["train: no label is observed positive"]
+
+
+@pytest.mark.parametrize("variant", ["clean", "observed"])
+def test_a_val_split_without_positive_labels_is_refused(tmp_path, variant):
+    """By the labels that choose the epoch; the other ones do not matter."""
+    _, val = split_indices(20, 0.2, 1200)
+    truth, observed = TRAIN_TRUTH.copy(), TRAIN_OBSERVED.copy()
+    (truth if variant == "clean" else observed)[val] = 0
+    write(tmp_path)
+    np.save(tmp_path / LABELS, truth)
+    np.save(tmp_path / LABELS_OBS, observed)
+    with pytest.raises(UserError, match=r"no label of the 4 val images is positive .*--val_frac"):
+        load(tmp_path, "--val_set_variant", variant)
+    load(tmp_path, "--val_set_variant", "observed" if variant == "clean" else "clean")
+
+
+@pytest.mark.parametrize("truth", ["full", "none"])
+def test_a_test_split_without_positive_labels_is_refused(tmp_path, truth):
+    kind = "labels" if truth == "full" else "labels_obs"
+    path = write(tmp_path, about={"truth": truth}) / f"formatted_val_{kind}.npy"
+    np.save(path, np.zeros((6, 3), np.int8))
+    with pytest.raises(
+        UserError, match=r"no label of the 6 test images is positive, .*_val_labels"
+    ):
+        load(tmp_path, "--val_set_variant", "observed")
+
+
+# Images that cannot be read
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    """The folder with a picture for every name; each has the grey of its place."""
+    write(tmp_path)
+    for part, names in NAMES.items():
+        (tmp_path / part).mkdir()
+        for place, name in enumerate(names):
+            Image.new("RGB", (4, 4), (place, place, place)).save(tmp_path / name)
+    return tmp_path
+
+
+FAST = ["--image_size", "8", "--num_workers", "0"]
+
+
+def spoil_some(folder):
+    """Two bad pictures of train, one of val, one of test; their names."""
+    train, val = split_indices(20, 0.2, 1200)
+    bad = [*TRAIN_NAMES[train[[3, 7]]], TRAIN_NAMES[val[1]], NAMES["val"][5]]
+    (folder / bad[0]).unlink()
+    for name in bad[1:]:
+        (folder / name).write_bytes(b"")
+    return bad
+
+
+def test_without_a_flag_no_image_is_read(pictures):
+    spoil_some(pictures)
+    assert [len(split) for split in load(pictures, *FAST).splits.values()] == [16, 4, 6]
+
+
+def test_all_bad_images_are_listed(pictures, capsys):
+    bad = spoil_some(pictures)
+    with pytest.raises(UserError, match=f"4 of 26 images cannot be read, .*{bad[0]}") as caught:
+        load(pictures, "--check_images", *FAST)
+    assert "--on_bad_image skip" in str(caught.value)
+    reasons = ["is missing", "is empty", "is empty", "is empty"]
+    lines = [f"bad image: {pictures / name}: {why}" for name, why in zip(bad, reasons, strict=True)]
+    assert capsys.readouterr().out.splitlines() == lines
+
+
+@pytest.mark.parametrize("cache", ["none", "memory", "disk"])
+@pytest.mark.parametrize("num_workers", ["0", "2"])
+def test_bad_images_are_left_out_with_their_labels(pictures, cache, num_workers):
+    bad = spoil_some(pictures)
+    argv = ["--on_bad_image", "skip", "--image_size", "8", "--num_workers", num_workers]
+    argv += ["--cache", cache, "--data_root", str(pictures / "root")]
+    data = load_data(config.parse_args(["--dataset", str(pictures), *argv]), decode_once=True)
+    assert data.skipped == tuple(bad)
+    assert data.train.skipped == tuple(bad[:2])
+    assert list(data.warnings()) == [
+        "train: images left out because they cannot be read: 2",
+        "val: images left out because they cannot be read: 1",
+        "test: images left out because they cannot be read: 1",
+    ]
+    train, val = split_indices(20, 0.2, 1200)
+    cuts = {"train": ("train", np.delete(train, [3, 7])), "val": ("train", np.delete(val, 1))}
+    cuts["test"] = ("val", np.arange(5))
+    for name, (part, places) in cuts.items():
+        split = data.splits[name]
+        assert split.names.tolist() == NAMES[part][places].tolist()
+        assert pixels(split)[:, 0, 0, 0].tolist() == places.tolist()
+        np.testing.assert_array_equal(split.truth, TRUTH[part][places] * 2 - 1)
+        np.testing.assert_array_equal(split.observed, OBSERVED[part][places])
+
+
+def test_good_images_are_all_kept(pictures):
+    plain = load(pictures, *FAST)
+    for flags in (["--check_images"], ["--on_bad_image", "skip"]):
+        data = load(pictures, *FAST, *flags)
+        assert data.fingerprint() == plain.fingerprint()
+        assert data.skipped == ()
+
+
+def test_the_images_that_are_not_used_are_not_checked(pictures):
+    data = load(pictures, "--ss_frac_train", "0.5", *FAST)
+    for name in set(TRAIN_NAMES) - set(data.train.names) - set(data.val.names):
+        (pictures / name).unlink()
+    load(pictures, "--ss_frac_train", "0.5", "--check_images", *FAST)
+
+
+@pytest.mark.parametrize("part", ["train", "val"])
+def test_nothing_left_of_a_split_is_refused(pictures, part):
+    for name in NAMES[part]:
+        (pictures / name).unlink()
+    with pytest.raises(UserError, match=r"no image of the .* split can be read; image .* missing"):
+        load(pictures, "--on_bad_image", "skip", *FAST)
+
+
+def test_a_name_that_no_terminal_can_show_is_still_listed(pictures, capsys):
+    names = TRAIN_NAMES.astype("U40")
+    names[:2] = "a\ud800b", "two\nlines"
+    np.save(pictures / IMAGES, names)
+    with pytest.raises(UserError, match="2 of 26 images cannot be read"):
+        load(pictures, "--check_images", *FAST)
+    out = capsys.readouterr().out
+    assert len(out.splitlines()) == 2
+    assert r"two\nlines: is missing" in out
+
+
+@pytest.mark.parametrize("cache", ["memory", "disk"])
+def test_another_cut_takes_the_same_decoded_images(pictures, cache):
+    """The cache holds every image of train and val once, whatever the split."""
+    argv = ["--dataset", str(pictures), *FAST, "--cache", cache]
+    argv += ["--data_root", str(pictures / "root")]
+    for seed in ("1", "2"):
+        data = load_data(config.parse_args([*argv, "--split_seed", seed]), decode_once=True)
+        for split, places in zip(
+            (data.train, data.val), split_indices(20, 0.2, int(seed)), strict=True
+        ):
+            assert pixels(split)[:, 0, 0, 0].tolist() == places.tolist()
+    files = list((pictures / "root" / "cache").glob("*.npy"))
+    assert len(files) == (2 if cache == "disk" else 0)
+
+
+def test_digits_need_no_check(digits_data):
+    data = load_data(config.parse_args(["--dataset", "digits", "--check_images"]))
+    assert data.fingerprint() == digits_data.fingerprint()
+    assert data.val.names[0] == f"train canvas {split_indices(3000, 0.2, 1200)[1][0]}"
+    assert data.test.names[:2].tolist() == ["val canvas 0", "val canvas 1"]
 
 
 # digits

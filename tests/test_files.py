@@ -1,16 +1,15 @@
 """Files that are whole or not there, and locks."""
 
+import multiprocessing
 import os
-import subprocess
-import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from cli import UserError
-from files import locked, write_atomically
-
-ROOT = Path(__file__).parents[1]
+from files import append_line, locked, remove_temporaries, write_atomically
+from tests.tiny import locked_by_another
 
 
 def test_a_file_is_replaced_whole(tmp_path):
@@ -51,18 +50,80 @@ def test_a_parent_that_is_a_file_is_one_line(tmp_path):
 
 def test_a_lock_is_held_once_and_ends_with_its_process(tmp_path):
     path = tmp_path / ".lock"
-    program = (
-        "import sys, time, pathlib, files\n"
-        "with files.locked(pathlib.Path(sys.argv[1]), wait=False):\n"
-        "    print('held', flush=True)\n"
-        "    time.sleep(60)\n"
-    )
-    command = [sys.executable, "-c", program, str(path)]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE) as other:
-        assert other.stdout is not None
-        assert other.stdout.readline() == b"held\n"
+    with locked_by_another(path) as other:
         with pytest.raises(BlockingIOError), locked(path, wait=False):
             pass
         other.kill()
+        other.wait()
+        with locked(path, wait=False):
+            pass
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_forked_process_does_not_have_the_lock(tmp_path):
+    """Loader workers are forked, and outlive a run that is killed for some seconds."""
+    path, context = tmp_path / ".lock", multiprocessing.get_context("fork")
     with locked(path, wait=False):
+        child = context.Process(target=time.sleep, args=(60,))
+        child.start()
+    with locked_by_another(path):
         pass
+    child.kill()
+    child.join()
+
+
+def test_the_file_before_can_be_kept(tmp_path):
+    path, keep = tmp_path / "a", tmp_path / "a.before"
+    for content in (b"1", b"2", b"3"):
+        write_atomically(path, lambda file, content=content: file.write(content), keep)
+    assert (path.read_bytes(), keep.read_bytes()) == (b"3", b"2")
+    with pytest.raises(UserError):
+        write_atomically(path, fail_after_half, keep)
+    assert (path.read_bytes(), keep.read_bytes()) == (b"3", b"2")
+
+
+def fail_after_half(file):
+    file.write(b"half")
+    raise OSError(28, "No space left on device")
+
+
+def test_nothing_is_renamed_before_it_is_on_the_disk(tmp_path, monkeypatch):
+    done = []
+    for name in ("fsync", "replace"):
+        real = getattr(os if name == "fsync" else Path, name)
+
+        def noted(*args, name=name, real=real):
+            done.append(name)
+            return real(*args)
+
+        monkeypatch.setattr(os if name == "fsync" else Path, name, noted)
+    write_atomically(tmp_path / "a", lambda file: file.write(b"1"))
+    assert done == ["fsync", "replace", "fsync"]  # the file, its name, the folder
+
+
+def test_lines_are_appended_whole(tmp_path, monkeypatch):
+    path = tmp_path / "log"
+    append_line(path, "first")
+    append_line(path, "zweite Zeile: \u00fc \udc80")
+    before = path.read_bytes()
+    assert before == "first\nzweite Zeile: ü \\udc80\n".encode()
+
+    def fail(descriptor):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", fail)
+        with pytest.raises(UserError, match="No space left on device"):
+            append_line(path, "third")
+    assert path.read_bytes() == before
+    path.write_bytes(before + b"half a li")  # cut off by a power loss
+    append_line(path, "third")
+    assert path.read_bytes() == before + b"third\n"
+
+
+def test_what_killed_writers_left_is_removed_and_nothing_else(tmp_path):
+    left, others = (".last.pt.77.tmp", ".a.1.tmp"), ("mine.tmp", ".lock", "last.pt", ".a.tmp.txt")
+    for name in (*left, *others):
+        (tmp_path / name).touch()
+    remove_temporaries(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(others)

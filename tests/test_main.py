@@ -82,24 +82,29 @@ def test_missing_data_is_one_line_with_the_command_that_makes_it(tmp_path):
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_stopped_run_keeps_its_epochs_and_says_how_to_go_on(tmp_path, number, status):
+    """The signal reaches the loader workers too, as from a terminal or a job scheduler."""
     folder = tiny.make_folder(tmp_path)
-    config = tiny.settings(folder, tmp_path, "--num_epochs", "2000")
+    config = tiny.settings(folder, tmp_path, "--num_epochs", "2000", "--num_workers", "2")
     words = [w for n, v in config.settings().items() if n != "weights" for w in (f"--{n}", str(v))]
     process = subprocess.Popen(
         [sys.executable, "-u", "main.py", *words],
         cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        start_new_session=True,
     )  # fmt: skip
     assert process.stdout is not None
     for line in process.stdout:
         if line.startswith("epoch  2/"):
-            os.kill(process.pid, number)
+            os.killpg(process.pid, number)
             break
     out, err = process.communicate(timeout=60)
     assert process.returncode == status, err
     assert "--resume goes on" in out
-    assert err.splitlines() == [f"stopped by {number.name}"]
+    assert err.splitlines() == [
+        "stopping at the next step; once more stops at once",
+        f"stopped by {number.name}",
+    ]
 
     finished = len((config.run_dir / "metrics.csv").read_text().splitlines()) - 1
     assert finished >= 2
     log = (config.run_dir / "train.log").read_text()
-    assert f"stopped, epochs 1 to {finished} are kept: --resume goes on" in log
+    assert f"epochs 1 to {finished} are kept: the same command with --resume goes on" in log

@@ -127,7 +127,10 @@ WRONG_FLAGS = {
     "composed set": (["digits"], "composed in memory"),
     "negative count": (["coco", "--num_pos", "-2"], "-2 must be a whole number >= -1"),
     "seed too large": (["coco", "--seed", str(2**32)], "--seed"),
-    "no labels": (["coco"], "formatted_train_labels.npy is missing"),
+    "no labels": (["coco"], "formatted_train_labels.npy is missing: make it with python -m data.p"),
+    "no folder": (["pascal"], "pascal: make it with python -m data.prepare pascal --data_root"),
+    "long name": (["a" * 300], "cannot be reached: File name too long"),
+    "no crawl": (["nuswide"], "nuswide: put the formatted_*.npy files of SPML in"),
 }
 
 
@@ -138,6 +141,7 @@ def test_a_wrong_command_costs_one_line(tmp_path, capsys, argv, message):
     error = capsys.readouterr().err
     assert error.count("\n") == 1
     assert message in error
+    assert argv[0] == "cocoa" or "did you mean" not in error
 
 
 def test_a_library_caller_gets_a_value_error():

@@ -278,6 +278,8 @@ def test_nothing_to_read_costs_one_line(tmp_path, capsys, dataset, message):
     error = capsys.readouterr().err
     assert error.count("\n") == 1
     assert message in error
+    if dataset == "nuswide":
+        assert f"`python -m data.observe nuswide --data_root {tmp_path}`" in error
     assert not list(tmp_path.iterdir())
 
 
@@ -384,3 +386,10 @@ def test_a_failed_write_leaves_the_old_file_alone(tmp_path):
 def test_prepare_does_not_import_torch():
     code = "import sys, data.prepare; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY).returncode == 0
+
+
+def test_a_root_that_cannot_be_reached_costs_one_line(tmp_path, capsys):
+    assert run_prepare(tmp_path / ("a" * 300), "coco") == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert "File name too long" in error

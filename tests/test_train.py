@@ -1,6 +1,7 @@
 """Whole runs: what they leave, how they are resumed, and that each setting does what it says."""
 
 import csv
+import itertools
 import json
 import math
 import sys
@@ -11,21 +12,24 @@ import pytest
 import torch
 
 import train as training
+from checkpoint import save_tensors
 from cli import UserError
 from config import parse_args
 from data.formatted import array_path, write_array
 from data.observe import redraw
-from files import locked
+from datasets import load_data
 from hardware import find_hardware
-from instrumentation import METRICS
+from loaders import BatchOrder
+from losses import LargeLossRejection
 from models import build_model
+from record import METRICS
 from tests import releases, tiny
 from tests.tiny import SCHEMES, assert_same_tensors, load
 
 SUMMARY = {
     "dataset", "mod_scheme", "delta_rel", "optimizer", "lr", "bsize", "seed", "num_epochs",
     "best_epoch", "epochs_run", "val_map", "val_map_observed", "test_map", "test_map_last",
-    "seconds", "empty_classes", "test_ap",
+    "seconds", "empty_classes", "skipped_images", "test_ap",
 }  # fmt: skip
 
 
@@ -168,8 +172,8 @@ def test_a_run_is_never_overwritten_unasked(folder, tmp_path):
     before = {path.name: path.read_bytes() for path in run_dir.iterdir()}
     with pytest.raises(UserError, match=r"--resume .* --overwrite .* --exp_name"):
         tiny.train(folder, tmp_path)
-    with pytest.raises(UserError, match=r"--lr 0\.001, not 0\.002"):
-        tiny.train(folder, tmp_path, "--resume", "--lr", "0.002")
+    with pytest.raises(UserError, match=r"--lr 0\.001 --seed 0, not --lr 0\.002 --seed 1:"):
+        tiny.train(folder, tmp_path, "--resume", "--lr", "0.002", "--seed", "1")
     assert {path.name: path.read_bytes() for path in run_dir.iterdir()} == before
 
     tiny.train(folder, tmp_path, "--overwrite", "--num_epochs", "1")
@@ -192,7 +196,7 @@ def test_more_epochs_may_be_asked_for_later(folder, tmp_path):
     _, grown = tiny.train(folder, tmp_path / "grown", "--num_epochs", "3", "--resume")
     _, whole = tiny.train(folder, tmp_path / "whole", "--num_epochs", "3")
     assert_same_tensors(load(grown / "last.pt"), load(whole / "last.pt"))
-    with pytest.raises(UserError, match="--num_epochs 3, not 2"):
+    with pytest.raises(UserError, match="--num_epochs 3, not --num_epochs 2"):
         tiny.train(folder, tmp_path / "grown", "--num_epochs", "2", "--resume")
 
 
@@ -208,7 +212,7 @@ def test_a_result_without_checkpoints_is_not_trained_over(folder, tmp_path):
 def test_a_damaged_record_is_one_line(folder, tmp_path, name):
     _, run_dir = tiny.train(folder, tmp_path)
     (run_dir / name).write_text("{")
-    with pytest.raises(UserError, match=f"{name} cannot be read"):
+    with pytest.raises(UserError, match=f"{name} is damaged .* --overwrite"):
         tiny.train(folder, tmp_path, "--resume")
 
 
@@ -217,7 +221,9 @@ def test_other_labels_are_not_trained_on_under_resume(tmp_path):
     tiny.train(folder, tmp_path / "runs")
     redraw(folder, num_pos=-1, num_neg=1, seed=7)
     for epochs in ("3", "4"):  # finished, and to be gone on with
-        with pytest.raises(UserError, match="the labels are not those"):
+        with pytest.raises(
+            UserError, match="train observed, val observed, test observed are not those"
+        ):
             tiny.train(folder, tmp_path / "runs", "--resume", "--num_epochs", epochs)
     for path in folder.glob("*.npy"):
         path.unlink()
@@ -249,7 +255,7 @@ def test_resume_restores_metrics_and_keeps_every_environment(folder, tmp_path):
 def test_two_processes_never_train_in_one_folder(folder, tmp_path):
     run_dir = tiny.settings(folder, tmp_path).run_dir
     run_dir.mkdir()
-    with locked(run_dir / ".lock", wait=False):
+    with tiny.locked_by_another(run_dir / ".lock"):
         for flag in ("--resume", "--overwrite", "--tensorboard=false"):
             with pytest.raises(UserError, match="another process trains in"):
                 tiny.train(folder, tmp_path, flag)
@@ -257,12 +263,67 @@ def test_two_processes_never_train_in_one_folder(folder, tmp_path):
     tiny.train(folder, tmp_path)
 
 
-def test_a_missing_best_model_is_noticed_before_training(folder, tmp_path, monkeypatch):
+def best_in(monkeypatch, best):
+    """Let that epoch be the best one on validation."""
+    epochs = iter(range(1, 10))
+    monkeypatch.setattr(
+        training,
+        "_validate",
+        lambda run: {"val_map": 90.0 + (next(epochs) == best), "val_map_observed": 50.0},
+    )
+
+
+@pytest.mark.parametrize("content", [None, b"", b"no model"])
+def test_a_best_model_that_was_not_written_any_more_is_restored(
+    folder, tmp_path, monkeypatch, content
+):
+    """The run was killed between last.pt and bestmodel.pt of the same epoch."""
+    best_in(monkeypatch, 3)
+    _, run_dir = tiny.train(folder, tmp_path)
+    before = load(run_dir / "bestmodel.pt")
+    for name in ("summary.json", "bestmodel.pt"):
+        (run_dir / name).unlink()
+    if content is not None:
+        (run_dir / "bestmodel.pt").write_bytes(content)
+    tiny.train(folder, tmp_path, "--resume")
+    assert_same_tensors(load(run_dir / "bestmodel.pt"), before)
+
+
+def test_a_best_model_that_is_lost_is_noticed_before_training(folder, tmp_path, monkeypatch):
+    best_in(monkeypatch, 2)
     _, run_dir = tiny.train(folder, tmp_path)
     (run_dir / "bestmodel.pt").unlink()
     stop_in(monkeypatch, 4, error=AssertionError)
     with pytest.raises(UserError, match=r"bestmodel\.pt is missing: give --overwrite"):
         tiny.train(folder, tmp_path, "--resume", "--num_epochs", "4")
+
+
+def test_a_best_model_of_another_epoch_is_noticed_before_training(folder, tmp_path, monkeypatch):
+    best_in(monkeypatch, 2)
+    _, run_dir = tiny.train(folder, tmp_path)
+    save_tensors(run_dir / "bestmodel.pt", {**load(run_dir / "bestmodel.pt"), "epoch": 1})
+    with pytest.raises(UserError, match=r"is of epoch 1, not of the best, 2"):
+        tiny.train(folder, tmp_path, "--resume", "--num_epochs", "4")
+
+
+def test_what_changes_no_result_may_change_on_resume(folder, tmp_path, monkeypatch):
+    """Workers, the cache, the place of the data, deterministic algorithms."""
+    _, whole = tiny.train(folder, tmp_path / "whole")
+    stop_in(monkeypatch, 2)
+    with pytest.raises(KeyboardInterrupt):
+        tiny.train(folder, tmp_path / "parts")
+    monkeypatch.undo()
+    changed = ("--num_workers", "2", "--cache", "memory", "--device", "cpu", "--deterministic",
+               "--data_root", str(tmp_path), "--on_bad_image", "skip")  # fmt: skip
+    _, parts = tiny.train(folder, tmp_path / "parts", "--resume", *changed)
+    assert_same_tensors(load(parts / "last.pt"), load(whole / "last.pt"))
+
+
+def test_what_killed_runs_left_is_removed(folder, tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / ".last.pt.7.tmp").touch()
+    _, run_dir = tiny.train(folder, tmp_path)
+    assert not list(run_dir.glob("*.tmp"))
 
 
 def test_a_batch_that_batch_norm_cannot_take_is_refused(folder, tmp_path):
@@ -373,9 +434,41 @@ def test_bfloat16_trains_on_a_cpu(folder, tmp_path):
     assert math.isfinite(summary["test_map"])
 
 
-def test_a_loss_that_is_no_number_stops_the_run_and_keeps_earlier_epochs(folder, tmp_path):
-    with pytest.raises(UserError, match=r"lower --lr \(it is 1e\+30\)"):
-        tiny.train(folder, tmp_path, "--lr", "1e30", "--optimizer", "sgd", "--num_epochs", "8")
+def test_a_loss_that_is_no_number_stops_the_run_and_keeps_earlier_epochs(
+    folder, tmp_path, monkeypatch
+):
+    poison_step(monkeypatch, 6 + 3, lambda logits: logits * math.nan)
+    config = tiny.settings(folder, tmp_path)
+    order = BatchOrder(24, 4, seed=0)
+    order.epoch = 2
+    names = ", ".join(load_data(config).train.names[list(order)[2]])
+    said = rf"^epoch 2, step 3 of 6: the loss is nan: lower --lr \(it is 0.001\), .*\({names}\)"
+    with pytest.raises(UserError, match=f"{said}; epochs 1 to 1 are kept: .* --resume goes on"):
+        training.run_train(config)
+    assert len(metrics(config.run_dir)) == 1
+    monkeypatch.undo()
+    _, whole = tiny.train(folder, tmp_path / "whole")
+    _, parts = tiny.train(folder, tmp_path, "--resume")
+    assert_same_tensors(load(parts / "last.pt"), load(whole / "last.pt"))
+
+
+def poison_step(monkeypatch, number, poison):
+    """Add what `poison` makes of the logits to the losses of that step of the run."""
+    modified, steps = LargeLossRejection.modified, itertools.count(1)
+
+    def poisoned(self, loss, selected, logits):
+        loss = modified(self, loss, selected, logits)
+        return loss + poison(logits) if next(steps) == number else loss
+
+    monkeypatch.setattr(LargeLossRejection, "modified", poisoned)
+
+
+def test_weights_that_are_no_numbers_stop_the_run(folder, tmp_path, monkeypatch):
+    """The loss of an epoch's last step is still a number, the weights after it are not."""
+    poison_step(monkeypatch, 2 * 6, lambda logits: (0 * logits).sqrt())
+    with pytest.raises(UserError, match=r"^epoch 2 left numbers that are not finite in .* 0\.001"):
+        tiny.train(folder, tmp_path)
+    assert len(metrics(tmp_path / "run")) == 1
 
 
 def test_unknown_truth_leaves_the_audit_empty_and_needs_observed_validation(tmp_path):
@@ -451,6 +544,24 @@ def test_load_run_gives_the_best_model_ready_to_use(folder, tmp_path):
 def test_a_gpu_trains_in_every_precision(folder, tmp_path, amp):
     summary, _ = tiny.train(folder, tmp_path, "--device", "cuda", "--amp", amp)
     assert math.isfinite(summary["test_map"])
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_deterministic_runs_on_a_gpu_are_the_same_stopped_or_not(
+    folder, tmp_path, monkeypatch, scheme
+):
+    flags = ("--device", "cuda", "--deterministic", "--arch", "resnet18", "--image_size", "64",
+             "--bsize", "8", "--mod_scheme", scheme)  # fmt: skip
+    runs = [tiny.train(folder, tmp_path / name, *flags)[1] for name in ("first", "second")]
+    stop_in(monkeypatch, 2)
+    with pytest.raises(KeyboardInterrupt):
+        tiny.train(folder, tmp_path / "parts", *flags)
+    monkeypatch.undo()
+    runs.append(tiny.train(folder, tmp_path / "parts", *flags, "--resume")[1])
+    first, *others = (load(run_dir / "last.pt") for run_dir in runs)
+    for other in others:
+        assert_same_tensors(other, first)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")

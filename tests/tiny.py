@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +56,24 @@ def train(folder: Path | str, save_path: Path, *more: str) -> tuple[dict[str, An
     """The summary of such a run, and its folder."""
     config = settings(folder, save_path, *more)
     return run_train(config), config.run_dir
+
+
+@contextlib.contextmanager
+def locked_by_another(path: Path) -> Iterator[subprocess.Popen]:
+    """Another process holds the lock of that file, until it is killed or this ends."""
+    program = (
+        "import sys, time, pathlib, files\n"
+        "with files.locked(pathlib.Path(sys.argv[1]), wait=False):\n"
+        "    print('held', flush=True)\n"
+        "    time.sleep(600)\n"
+    )
+    command = [sys.executable, "-c", program, str(path)]
+    root = Path(__file__).parents[1]
+    with subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "held\n"
+        yield other
+        other.kill()
 
 
 def assert_same_tensors(ours: Any, theirs: Any, path: str = "") -> None:

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 
 import cli
-from cli import UserError
+from cli import UserError, printable
 
 
 def main(argv: Sequence[str]) -> None:
@@ -18,6 +18,8 @@ def main(argv: Sequence[str]) -> None:
                         metavar="{test,val,train}", help="(%(default)s)")  # fmt: skip
     parser.add_argument("--per_class", action="store_true", help="print the AP of each class too")
     parser.add_argument("--data_root", help="folder of the data sets, if it is no longer the run's")
+    parser.add_argument("--bsize", type=cli.number(int, 1, 2**20), help="(that of the run)")
+    parser.add_argument("--num_workers", type=cli.number(int, 0, 256), help="(that of the run)")
     parser.add_argument("--device", type=cli.choice("auto", "cpu", "cuda"), default="auto",
                         metavar="{auto,cpu,cuda}", help="(%(default)s)")  # fmt: skip
     parser.add_argument("--gpu_num", type=cli.number(int, 0), default=0, help="(%(default)s)")
@@ -26,26 +28,30 @@ def main(argv: Sequence[str]) -> None:
     args = parser.parse_args(argv)
     from datasets import load_data
     from evaluation import evaluate, evaluation_loader
+    from failures import explained
     from hardware import find_hardware
     from instrumentation import mean_average_precision
     from train import load_run
 
     model, config, classes = load_run(args.run_dir)
-    config = dataclasses.replace(config, data_root=args.data_root or config.data_root)
+    asked = {name: getattr(args, name) for name in ("data_root", "bsize", "num_workers", "amp")}
+    given = {name: value for name, value in asked.items() if value is not None}
+    config = dataclasses.replace(config, **given)
     data = load_data(config)
     if data.classes != classes:
         raise UserError(
             f"{args.run_dir} was trained on other classes than {config.dataset} has now"
         )
     split = getattr(data, args.split)
-    hardware = find_hardware(args.device, args.gpu_num, args.amp or config.amp)
-    loader = evaluation_loader(split.images, config.bsize, config.num_workers, hardware)
-    scores = evaluate(model.to(hardware.device), loader, hardware).numpy()
+    hardware = find_hardware(args.device, args.gpu_num, config.amp)
+    with explained(config.bsize, config.image_size, config.num_workers):
+        loader = evaluation_loader(split.images, config.bsize, config.num_workers, hardware)
+        scores = evaluate(model.to(hardware.device), loader, hardware).numpy()
     mean, ap = mean_average_precision(scores, split.best_known)
     if args.per_class:
-        width = max(map(len, classes))
+        width = max(len(printable(name)) for name in classes)
         for name, value in zip(classes, ap, strict=True):
-            print(f"{name:<{width}} {value:7.3f}")
+            print(f"{printable(name):<{width}} {value:7.3f}")
     print(f"{args.split.capitalize()} mAP : {mean:.3f} on {len(split):,} images")
 
 

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 import cli
-from cli import UserError
 from files import write_atomically
+from record import RunRecord
 from tools.report import Run, group_by_method, method_name, read_runs
 
 if TYPE_CHECKING:
@@ -67,25 +66,13 @@ def draw_memorization(runs: Sequence[Run], path: Path) -> None:
     write_atomically(path, lambda file: file.write(picture.getvalue()))
 
 
-def read_metrics(run: Run) -> list[dict[str, float]]:
-    """The rows of a run's metrics.csv; what is empty there is NaN."""
-    path = run.config.run_dir / "metrics.csv"
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror}") from None
-    return [_numbers(row) for row in csv.DictReader(lines)]
-
-
-def _numbers(row: Mapping[str, str]) -> dict[str, float]:
-    return {name: float(text or "nan") for name, text in row.items() if name != "phase"}
-
-
 def _band(
     axes: Axes, group: Sequence[Run], column: str, name: str, color: str, scale: float = 1
 ) -> None:
     """Draw the mean of a column over the runs of a group, in a band from lowest to highest."""
-    tables = [[row[column] for row in read_metrics(run)] for run in group]
+    tables = [
+        [row[column] for row in RunRecord(run.config.run_dir).read_metrics()] for run in group
+    ]
     shortest = min(map(len, tables))
     values = scale * np.array([table[:shortest] for table in tables])
     if np.isnan(values).all():

@@ -6,7 +6,8 @@ Runs that differ in nothing but the seed are one row: mean and standard deviatio
 from __future__ import annotations
 
 import dataclasses
-import json
+import os
+import re
 import statistics
 import sys
 from collections.abc import Sequence
@@ -14,10 +15,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import cli
-from cli import UserError
+from cli import UserError, printable
 from config import Config, command, read_config
 from files import write_atomically
 from recipes import SCHEMES
+from record import RunRecord
 
 HEAD = (
     "method", "delta_rel", "val mAP", "test mAP", "at the last epoch", "seeds", "command",
@@ -33,12 +35,13 @@ class Run(NamedTuple):
 
 def read_runs(folder: Path) -> list[Run]:
     """The finished runs below a folder. Raises UserError where there is none."""
+    if not os.path.isdir(folder):
+        raise UserError(f"there is no folder {folder}")
     runs = []
     for path in sorted(folder.glob("**/summary.json")):
-        try:
-            summary = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise UserError(f"{path} is damaged ({error}): run it again") from None
+        summary = RunRecord(path.parent).read_summary()
+        if summary is None:  # gone since it was listed
+            continue
         config = read_config(path.with_name("config.json"))
         root, name = str(path.parents[1]), path.parent.name
         runs.append(Run(dataclasses.replace(config, save_path=root, exp_name=name), summary))
@@ -64,7 +67,18 @@ def method_name(config: Config) -> str:
 def markdown(runs: Sequence[Run]) -> str:
     """The table, a row a method."""
     rows = [HEAD, tuple("---" for _ in HEAD), *(_row(group) for group in group_by_method(runs))]
-    return "".join(f"| {' | '.join(row)} |\n" for row in rows)
+    return "".join(f"| {' | '.join(map(_escaped, row))} |\n" for row in rows)
+
+
+def _escaped(text: str) -> str:
+    """The text for a cell of a table: what came from files must not end or break it."""
+    return printable(text).replace("|", "\\|")
+
+
+def _code(text: str) -> str:
+    """The text as code, which Markdown shows as it is, in a fence longer than any within."""
+    fence = "`" * (1 + max(map(len, re.findall("`+", text)), default=0))
+    return f"{fence}{text}{fence}" if fence == "`" else f"{fence} {text} {fence}"
 
 
 def insert(text: str, name: str, table: str) -> str:
@@ -73,10 +87,11 @@ def insert(text: str, name: str, table: str) -> str:
     Raises UserError where the text has no such markers.
     """
     start, end = f"<!-- {name} -->\n", f"<!-- /{name} -->"
-    if start not in text or end not in text:
-        raise UserError(f"the page has no lines {start.strip()} and {end} to write between")
-    before, rest = text.split(start, 1)
-    return before + start + table + end + rest.split(end, 1)[1]
+    before, _, rest = text.partition(start)
+    _, found, after = rest.partition(end)
+    if not found:
+        raise UserError(f"there are no lines {start.strip()} and {end} to write between")
+    return before + start + table + end + after
 
 
 def _row(group: Sequence[Run]) -> tuple[str, ...]:
@@ -86,10 +101,18 @@ def _row(group: Sequence[Run]) -> tuple[str, ...]:
     return (
         method_name(config),
         f"{config.delta_rel:g}" if config.delta_rel else "",
-        *(_mean_and_std([run.summary[name] for run in group]) for name in maps),
+        *(_mean_and_std([_map(run, name) for run in group]) for name in maps),
         ", ".join(map(str, seeds)),
-        f"`{_without_seed(config)} --seed {seeds[0]}`",
+        _code(f"{_without_seed(config)} --seed {seeds[0]}"),
     )
+
+
+def _map(run: Run, name: str) -> float:
+    """That mAP of a run. Raises UserError where its summary.json does not hold it."""
+    value = run.summary.get(name)
+    if value is None:
+        raise UserError(f"{run.config.run_dir / 'summary.json'} holds no {name}: run it again")
+    return value
 
 
 def _mean_and_std(values: Sequence[float]) -> str:
@@ -120,9 +143,11 @@ def main(argv: Sequence[str]) -> None:
         return
     try:
         page = args.write.read_text(encoding="utf-8")
+        text = insert(page, args.name or args.results.resolve().name, table)
     except OSError as error:
         raise UserError(f"--write: cannot read {args.write}: {error.strerror}") from None
-    text = insert(page, args.name or args.results.resolve().name, table)
+    except ValueError as error:  # it is not UTF-8, or a UserError
+        raise UserError(f"--write: {args.write}: {error}") from None
     write_atomically(args.write, lambda file: file.write(text.encode()))
 
 

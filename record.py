@@ -1,0 +1,205 @@
+"""The record of a run: the files in its folder that people and scripts read.
+
+Reading a record imports no heavy package. mAP is a percentage, shares are fractions.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import platform
+import shlex
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from cli import UserError, printable
+from files import append_line, write_atomically
+
+METRICS = (
+    "epoch", "phase", "lr", "rate", "train_loss", "val_map", "val_map_observed",
+    "selected", "selected_precision", "selected_recall",
+    "loss_tp", "loss_tn", "loss_fn", "images_per_s", "seconds",
+)  # fmt: skip
+_RESULTS = (
+    "num_epochs", "best_epoch", "val_map", "val_map_observed", "test_map", "test_map_last",
+)  # fmt: skip
+_NUMBERS = tuple(name for name in METRICS if name != "phase")
+_ANEW = "give --overwrite to start anew"
+
+
+class RunRecord:
+    """The files of a run that people and scripts read, in its folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._held: list[Callable[[], None]] | None = None
+
+    def hold(self) -> None:
+        """Write nothing until `release`: what lies in the folder stands until then."""
+        self._held = []
+
+    def release(self) -> None:
+        """Write what was held."""
+        held, self._held = self._held or [], None
+        for write in held:
+            write()
+
+    def say(self, line: str) -> None:
+        """Print a line, above a progress bar if there is one, and keep it in train.log."""
+        line = printable(line)
+        self._do(partial(append_line, self.folder / "train.log", line))
+        tqdm.write(line)
+
+    def write_config(
+        self,
+        settings: Mapping[str, Any],
+        device: str,
+        fingerprint: Mapping[str, str],
+        resumed: bool,
+    ) -> None:
+        """config.json: every setting, and under `environment` what else made the result.
+
+        `fingerprint`: of the data. The environments of a run that is `resumed` are all kept.
+        """
+        now: dict[str, Any] = {**environment(device), "data": fingerprint}
+        if resumed:
+            first = self.read_config()["environment"]
+            now = {**first, "resumed": [*first.get("resumed", []), now]}
+        config = {**settings, "environment": now}
+        self._do(partial(self._write_json, "config.json", config))
+
+    def read_config(self) -> dict[str, Any]:
+        """What config.json holds. Raises UserError where it cannot be read."""
+        config = self._read_json("config.json")
+        about = config.setdefault("environment", {})
+        if not (isinstance(about, dict) and isinstance(about.get("resumed", []), list)):
+            raise UserError(f"{self.folder / 'config.json'} is not what a run writes: {_ANEW}")
+        return config
+
+    def write_metrics(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """metrics.csv, whole: a row an epoch, empty where a value is unknown."""
+        text = io.StringIO()
+        table = csv.writer(text, lineterminator="\n")
+        table.writerow(METRICS)
+        table.writerows([_cell(row.get(name)) for name in METRICS] for row in rows)
+        self._write("metrics.csv", text.getvalue())
+
+    def read_metrics(self) -> list[dict[str, float]]:
+        """The numbers of metrics.csv, NaN where unknown. Raises UserError if it is damaged."""
+        path = self.folder / "metrics.csv"
+        try:
+            _refuse_special(path)
+            lines = path.read_text(encoding="utf-8").splitlines()
+            rows = list(csv.DictReader(lines, restval="missing"))
+            numbers = [{name: float(row[name] or "nan") for name in _NUMBERS} for row in rows]
+            if not numbers:
+                raise ValueError("it has no rows")
+            return numbers
+        except OSError as error:
+            raise UserError(f"{path} cannot be read: {error.strerror}") from None
+        except (ValueError, KeyError, csv.Error):
+            raise UserError(f"{path} is not what a run writes: {_ANEW}") from None
+
+    def remove_summary(self) -> None:
+        """Remove the result. Raises UserError where that may not be."""
+        path = self.folder / "summary.json"
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise UserError(f"cannot remove {path}: {error.strerror}") from None
+
+    def write_summary(self, summary: Mapping[str, Any]) -> None:
+        """summary.json: the result of a finished run."""
+        self._write_json("summary.json", summary)
+
+    def read_summary(self) -> dict[str, Any] | None:
+        """The result of a finished run, or None. Raises UserError where it cannot be read."""
+        if not (self.folder / "summary.json").exists():
+            return None
+        summary = self._read_json("summary.json")
+        for name in _RESULTS:
+            value = summary.get(name)
+            if not (is_number(value) or (value is None and name.startswith("val_"))):
+                raise UserError(f"{self.folder / 'summary.json'} holds no number {name}: {_ANEW}")
+        return summary
+
+    def _do(self, write: Callable[[], None]) -> None:
+        if self._held is None:
+            write()
+        else:
+            self._held.append(write)
+
+    def _read_json(self, name: str) -> dict[str, Any]:
+        path = self.folder / name
+        try:
+            _refuse_special(path)
+            content = json.loads(path.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise UserError(f"{path} cannot be read ({error.strerror}): {_ANEW}") from None
+        except (ValueError, RecursionError) as error:
+            raise UserError(f"{path} is damaged ({error}): {_ANEW}") from None
+        if not isinstance(content, dict):
+            raise UserError(f"{path} is not what a run writes: {_ANEW}")
+        return content
+
+    def _write_json(self, name: str, content: Mapping[str, Any]) -> None:
+        self._write(name, json.dumps(content, indent=2) + "\n")
+
+    def _write(self, name: str, text: str) -> None:
+        write_atomically(self.folder / name, lambda file: file.write(text.encode()))
+
+
+def is_number(value: Any) -> bool:
+    """Whether it is a finite number."""
+    return isinstance(value, int | float) and abs(value) < math.inf
+
+
+def _refuse_special(path: Path) -> None:
+    """Raise ValueError for a pipe or a device, of which a reader might wait for ever."""
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise ValueError("it is no regular file")
+
+
+def _cell(value: Any) -> Any:
+    if value is None or value != value:
+        return ""
+    return f"{value:.6g}" if isinstance(value, float) else value
+
+
+def environment(device: str) -> dict[str, str]:
+    """Versions, git commit, device and command line, for config.json."""
+    import numpy
+    import sklearn
+    import torch
+    import torchvision
+
+    return {
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "torchvision": torchvision.__version__,
+        "numpy": numpy.__version__,
+        "sklearn": sklearn.__version__,
+        "git_commit": _git_commit(),
+        "command_line": shlex.join(sys.argv),
+        "device": device,
+        "threads": str(torch.get_num_threads()),
+    }
+
+
+def _git_commit() -> str:
+    command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    try:
+        done = subprocess.run(
+            command, cwd=Path(__file__).parent, capture_output=True, text=True, timeout=10
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return "unknown"
+    return done.stdout.strip() or "unknown"
