@@ -12,12 +12,15 @@ from torch import Tensor, nn
 
 from cli import UserError
 from files import write_atomically
+from finite import not_finite
 from label_store import LabelStore
 from losses import Scheme
 from models import ImageClassifier, load_tensors
+from record import METRICS, is_number
 
 LAST, PREVIOUS, BEST = "last.pt", "last.previous.pt", "bestmodel.pt"
 _PARTS = ("model", "scheme", "optimizer", "scaler", "labels")
+_MOMENTS = {"Adam": {"step", "exp_avg", "exp_avg_sq"}, "SGD": {"momentum_buffer"}}
 # what PyTorch raises for a state that is not that of the part, whatever it holds instead
 _MISFITS = (KeyError, RuntimeError, ValueError, TypeError, AttributeError, IndexError)
 
@@ -75,14 +78,17 @@ class State:
     def _take(self, content: dict[str, Any]) -> None:
         """Take up what a checkpoint holds. Raises one of _MISFITS where it is of another run."""
         rows = content["rows"]
-        if [row["epoch"] for row in rows] != list(range(1, len(rows) + 1)):
-            raise ValueError("the epochs are not in order")
+        if not _are_rows(rows):
+            raise ValueError("the rows are not those of a metrics.csv")
+        groups = self.optimizer.state_dict()["param_groups"]
         for part in _PARTS:
             getattr(self, part).load_state_dict(content[part])
+        if self.optimizer.state_dict()["param_groups"] != groups:
+            raise ValueError("the optimizer's settings are those of another run")
         for parameter, values in self.optimizer.state.items():
-            for value in values.values():
-                if torch.is_tensor(value) and value.ndim and value.shape != parameter.shape:
-                    raise ValueError("the optimizer's state is that of another model")
+            _check_moments(type(self.optimizer).__name__, parameter, values)
+        if not_finite(self.model.state_dict()):
+            raise ValueError("the weights are no finite numbers")
         self.rows, self.kept = rows, len(rows)
 
     def save_model(self, path: Path, classes: tuple[str, ...]) -> None:
@@ -91,6 +97,24 @@ class State:
             path,
             {"model": self.model.state_dict(), "classes": list(classes), "epoch": self.epoch},
         )
+
+
+def _are_rows(rows: Any) -> bool:
+    """Whether these are the rows of a metrics.csv: an epoch each, numbers or None."""
+    names = set(METRICS) - {"phase"}
+    return bool(rows) and all(
+        row["epoch"] == epoch and all(row[name] is None or is_number(row[name]) for name in names)
+        for epoch, row in enumerate(rows, start=1)
+    )
+
+
+def _check_moments(optimizer: str, parameter: Tensor, values: dict[str, Tensor | None]) -> None:
+    """Raise ValueError if this is not what such an optimizer keeps of a parameter."""
+    tensors = {name: value for name, value in values.items() if value is not None}
+    alike = all(value.shape in (parameter.shape, ()) for value in tensors.values())
+    negative = any((tensors[name] < 0).any() for name in tensors.keys() & {"step", "exp_avg_sq"})
+    if set(values) != _MOMENTS[optimizer] or not alike or negative or not_finite(tensors):
+        raise ValueError("the optimizer's state is that of another model")
 
 
 @dataclass(frozen=True)

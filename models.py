@@ -6,6 +6,7 @@ Letters in shapes: B images, H x W pixels, K classes, D features, h x w places o
 from __future__ import annotations
 
 import os
+import warnings
 import zipfile
 from collections import OrderedDict
 from collections.abc import Iterator
@@ -145,7 +146,9 @@ def load_tensors(path: Path) -> dict[str, Any]:
             with zipfile.ZipFile(path) as archive:
                 if archive.testzip():
                     raise zipfile.BadZipFile
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of files that it then refuses
+            state = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise UserError(f"{path} is missing") from None
     except Exception:  # garbage makes the unpickler fail in every way there is

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from cli import UserError
-from data.formatted import PARTS, Formatted, Part, make_part
+from data.formatted import PARTS, Formatted, Part, make_part, open_text
 
 
 def read_coco(folder: Path) -> Formatted:
@@ -46,7 +46,7 @@ def _read_part(path: Path, pictures: str) -> tuple[Part, tuple[str, ...]]:
 
 def _load(path: Path) -> dict:
     """The content of a json file, without the outlines: nine tenths of it, and unused here."""
-    with path.open(encoding="utf-8") as file:
+    with open_text(path) as file:
         try:
             content = json.load(file, object_hook=_without_outline)
         except (ValueError, RecursionError) as error:

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from cli import UserError
-from data.formatted import Formatted, Part, make_part, read_rows
+from data.formatted import Formatted, Part, make_part, open_text, read_rows
 
 
 def read_cub(folder: Path) -> Formatted:
@@ -99,7 +99,7 @@ def _read_table(path: Path) -> np.ndarray:
     A few lines of the official file have extra columns, which `usecols` passes over.
     """
     try:
-        with path.open(encoding="utf-8") as file, warnings.catch_warnings():
+        with open_text(path) as file, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # an empty file: the check that follows says it better
             return np.loadtxt(file, np.int64, comments=None, usecols=(0, 1, 2), ndmin=2)
     except (ValueError, OverflowError):

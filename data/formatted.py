@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import math
 import shlex
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TextIO
 
 import numpy as np
 
@@ -142,7 +143,9 @@ def _read_header(file: BinaryIO) -> tuple[tuple[int, ...], bool, np.dtype]:
         (2, 0): np.lib.format.read_array_header_2_0,
     }
     try:
-        return readers[np.lib.format.read_magic(file)](file)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of files of Python 2, which it reads all the same
+            return readers[np.lib.format.read_magic(file)](file)
     except Exception:  # numpy parses Python text there, which fails in many ways
         raise ValueError("it does not begin with a header of numpy.save") from None
 
@@ -152,12 +155,19 @@ def write_array(path: Path, array: np.ndarray) -> None:
     write_atomically(path, lambda file: np.save(file, array, allow_pickle=False))
 
 
+def open_text(path: Path) -> TextIO:
+    """A text file, open. Raises UserError for a pipe or the like, which may never end."""
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise UserError(f"{path} is no regular file: unpack it again")
+    return path.open(encoding="utf-8")
+
+
 def read_rows(path: Path, columns: int) -> Iterator[tuple[int, list[str]]]:
     """The number, counted from 1, and the words of every line of a text file but empty ones.
 
     Raises UserError where a line has fewer than `columns` words. More are tolerated.
     """
-    with path.open(encoding="utf-8") as file:
+    with open_text(path) as file:
         try:
             for line, text in enumerate(file, start=1):
                 words = text.split()

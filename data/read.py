@@ -75,7 +75,13 @@ def read_folder(folder: Path, name: str) -> Folder:
             f"{folder}: {len(classes)} class names for {train.num_classes} label columns: "
             f"{cure} dataset.json"
         )
-    return Folder(tuple(classes), folder / about["images"], train, val)
+    images = folder / about["images"]
+    if not images.is_dir():
+        raise UserError(
+            f"the folder of the images, {images}, is missing: put it there (data/README.md), or "
+            "correct `images` in dataset.json"
+        )
+    return Folder(tuple(classes), images, train, val)
 
 
 def _read_about(path: Path) -> dict[str, Any]:
@@ -159,7 +165,9 @@ def _read_labels(path: Path, num_images: int, values: tuple[int, ...]) -> np.nda
         raise UserError(f"{path} is empty, of shape {labels.shape}: make it again")
     strange = labels[~np.isin(labels, values)]
     if len(strange):
-        raise UserError(f"{path} holds {strange[0]}: a label is one of {values}")
+        partial = values == TRUTHS["full"] and np.isin(strange, TRUTHS["partial"]).all()
+        hint = ', unless dataset.json says "truth": "partial"' if partial else ""
+        raise UserError(f"{path} holds {strange[0]}: a label is one of {values}{hint}")
     return labels.astype(np.int8)
 
 

@@ -1,5 +1,6 @@
 """Checkpoints: everything comes back, damage is survived, only a run's own files are removed."""
 
+import math
 import os
 
 import numpy as np
@@ -13,6 +14,7 @@ from cli import UserError
 from label_store import LabelStore
 from losses import build_scheme
 from models import ImageClassifier, load_tensors, parameter_groups
+from record import METRICS
 
 HUMAN = np.eye(6, 3, dtype=np.int8)
 IMAGES = torch.randint(
@@ -47,7 +49,8 @@ def train(state, epochs=1):
         out.loss.backward()
         state.optimizer.step()
         state.labels.correct(index, out.selected)
-        state.rows.append({"epoch": epoch, "train_loss": out.loss.item(), "val_map": None})
+        facts = {"epoch": epoch, "train_loss": out.loss.item()}
+        state.rows.append(dict.fromkeys(METRICS) | facts)
     return state
 
 
@@ -272,7 +275,11 @@ def test_a_single_flipped_bit_is_noticed(tmp_path):
     [
         {"rows": "nonsense"},
         {"rows": [1, 2]},
-        {"rows": [{"epoch": 2}]},
+        {"rows": []},
+        {"rows": [{"epoch": 1}]},
+        {"rows": [dict.fromkeys(METRICS) | {"epoch": 2}]},
+        {"rows": [dict.fromkeys(METRICS) | {"epoch": 1, "val_map": "x"}]},
+        {"rows": [dict.fromkeys(METRICS) | {"epoch": 1, "seconds": math.nan}]},
         {"model": 5},
         {"model": {}},
         {"labels": []},
@@ -288,11 +295,21 @@ def test_a_crafted_checkpoint_costs_one_line(tmp_path, change):
         new_state().load(tmp_path)
 
 
-def test_the_optimizer_state_of_another_model_costs_one_line(tmp_path):
-    """PyTorch takes it up, and fails in the first step."""
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda content: content["optimizer"]["state"][0].update(exp_avg=torch.zeros(7)),
+        lambda content: content["optimizer"]["state"][0].pop("exp_avg"),
+        lambda content: content["optimizer"]["state"][0]["step"].fill_(math.inf),
+        lambda content: content["optimizer"]["param_groups"][0].update(lr="x"),
+        lambda content: content["optimizer"]["param_groups"][0].pop("betas"),
+        lambda content: content["model"]["head.weight"].fill_(math.nan),
+    ],
+)
+def test_what_pytorch_takes_up_and_fails_on_later_costs_one_line(tmp_path, change):
     train(new_state()).save(tmp_path)
     content = load_tensors(tmp_path / LAST)
-    content["optimizer"]["state"][0]["exp_avg"] = torch.zeros(7)
+    change(content)
     checkpoint.save_tensors(tmp_path / LAST, content)
     with pytest.raises(UserError, match=r"last.pt does not fit this run"):
         new_state().load(tmp_path)

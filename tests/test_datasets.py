@@ -189,11 +189,13 @@ def test_labels_may_be_numbers_of_any_kind(tmp_path, dtype):
 
 def test_images_lie_where_dataset_json_says(tmp_path):
     about = {"name": "mine", "images": "pictures", "classes": ["a", "b", "c"]}
-    data = load(write(tmp_path, about=about), "--image_size", "8")
+    with pytest.raises(UserError, match=r"pictures, is missing: .* `images` in dataset.json"):
+        load(write(tmp_path, about=about))
+    (tmp_path / "pictures" / "val").mkdir(parents=True)
+    data = load(tmp_path, "--image_size", "8")
     assert data.classes == ("a", "b", "c")
     for i in (0, 3):
         path = tmp_path / "pictures" / "val" / f"{i}.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
         Image.new("RGB", (2, 2), (10 * i, 0, 0)).save(path)
     images, index = data.test.images.__getitems__([3, 0])
     assert images.shape == (2, 3, 8, 8)
@@ -215,6 +217,7 @@ def test_known_sets_lie_below_the_data_root(tmp_path, name, layout):
     num_classes = len(classes) if classes else 5
     labels = {part: np.resize(TRUTH[part], (len(TRUTH[part]), num_classes)) for part in TRUTH}
     write(tmp_path / name, kinds=("images", "labels"), truth=labels)
+    (tmp_path / name / images).mkdir(parents=True, exist_ok=True)
     argv = ["--train_set_variant", "clean", "--data_root", str(tmp_path)]
     data = load_data(config.parse_args(["--dataset", name, *argv]))
     assert data.test.images.folder == tmp_path / name / images

@@ -181,6 +181,29 @@ def test_a_run_is_never_overwritten_unasked(folder, tmp_path):
     assert "epoch  3/3" not in (run_dir / "train.log").read_text()
 
 
+@pytest.mark.parametrize("error", [KeyboardInterrupt, UserError])
+def test_an_overwritten_run_stands_until_the_first_epoch_is_finished(
+    folder, tmp_path, monkeypatch, error, capsys
+):
+    _, run_dir = tiny.train(folder, tmp_path)
+    before = {path.name: path.read_bytes() for path in run_dir.iterdir()}
+    stop_in(monkeypatch, 1, error)
+    with pytest.raises(error):
+        tiny.train(folder, tmp_path, "--overwrite", "--lr", "0.002")
+    assert {path.name: path.read_bytes() for path in run_dir.iterdir()} == before
+    monkeypatch.undo()
+    stop_in(monkeypatch, 2, error)
+    with pytest.raises(error):
+        tiny.train(folder, tmp_path, "--overwrite", "--lr", "0.002")
+    assert len(metrics(run_dir)) == 1
+    assert json.loads((run_dir / "config.json").read_text())["lr"] == 0.002
+    printed = capsys.readouterr().out
+    log = (run_dir / "train.log").read_text()
+    assert printed.endswith(log)
+    assert "is replaced once the first epoch is finished" in log
+    assert not (run_dir / "summary.json").exists()
+
+
 def test_resuming_a_finished_run_repeats_its_result_without_training(
     folder, tmp_path, monkeypatch, capsys
 ):
