@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,12 +14,12 @@ from torch import Tensor, nn
 from cli import UserError
 from files import write_atomically
 from finite import not_finite
+from folder import BEST, LAST, PREVIOUS
 from label_store import LabelStore
 from losses import Scheme
-from models import ImageClassifier, load_tensors
+from models import Damaged, ImageClassifier, load_tensors
 from record import METRICS, is_number
 
-LAST, PREVIOUS, BEST = "last.pt", "last.previous.pt", "bestmodel.pt"
 _PARTS = ("model", "scheme", "optimizer", "scaler", "labels")
 _MOMENTS = {"Adam": {"step", "exp_avg", "exp_avg_sq"}, "SGD": {"momentum_buffer"}}
 # what PyTorch raises for a state that is not that of the part, whatever it holds instead
@@ -44,11 +45,19 @@ class State:
         """The last finished epoch."""
         return len(self.rows)
 
-    def save(self, folder: Path) -> None:
-        """Write last.pt; the one before it stays as last.previous.pt."""
+    def save(self, folder: Path, make_room: Callable[[], object] = lambda: None) -> None:
+        """Write last.pt; the one before it stays as last.previous.pt.
+
+        `make_room` is called once the new one is on the disk, before it takes its place.
+        """
+
+        def before_rename() -> None:
+            make_room()
+            if (folder / LAST).exists() and not self.last_is_damaged:
+                (folder / LAST).replace(folder / PREVIOUS)
+
         content = {part: getattr(self, part).state_dict() for part in _PARTS}
-        keep = None if self.last_is_damaged else folder / PREVIOUS
-        save_tensors(folder / LAST, {**content, "rows": self.rows}, keep)
+        save_tensors(folder / LAST, {**content, "rows": self.rows}, before_rename)
         self.last_is_damaged, self.kept = False, self.epoch
 
     def load(self, folder: Path) -> str:
@@ -60,7 +69,7 @@ class State:
         for name in present:
             try:
                 content = load_tensors(folder / name)
-            except UserError:
+            except Damaged:
                 self.last_is_damaged |= name == LAST
                 continue
             try:
@@ -80,11 +89,12 @@ class State:
         rows = content["rows"]
         if not _are_rows(rows):
             raise ValueError("the rows are not those of a metrics.csv")
-        groups = self.optimizer.state_dict()["param_groups"]
+        groups = [dict(group) for group in self.optimizer.param_groups]
         for part in _PARTS:
             getattr(self, part).load_state_dict(content[part])
-        if self.optimizer.state_dict()["param_groups"] != groups:
-            raise ValueError("the optimizer's settings are those of another run")
+        for before, after in zip(groups, self.optimizer.param_groups, strict=True):
+            if any(after[name] != before[name] for name in before if name != "params"):
+                raise ValueError("the optimizer's settings are those of another run")
         for parameter, values in self.optimizer.state.items():
             _check_moments(type(self.optimizer).__name__, parameter, values)
         if not_finite(self.model.state_dict()):
@@ -117,6 +127,22 @@ def _check_moments(optimizer: str, parameter: Tensor, values: dict[str, Tensor |
         raise ValueError("the optimizer's state is that of another model")
 
 
+def restore_best(state: State, folder: Path, epoch: int, classes: tuple[str, ...]) -> bool:
+    """Write bestmodel.pt from the checkpoint of that epoch; the result says if there is one."""
+    if epoch == state.epoch:
+        state.save_model(folder / BEST, classes)
+        return True
+    try:
+        content = load_tensors(folder / PREVIOUS)
+        if len(content["rows"]) != epoch:
+            return False
+    except (UserError, *_MISFITS):
+        return False
+    best = {"model": content["model"], "classes": list(classes), "epoch": epoch}
+    save_tensors(folder / BEST, best)
+    return True
+
+
 @dataclass(frozen=True)
 class BestModel:
     """What bestmodel.pt holds."""
@@ -146,41 +172,10 @@ def read_best(folder: Path) -> BestModel:
     return BestModel(path, weights, tuple(classes), epoch)
 
 
-def save_tensors(path: Path, content: dict[str, Any], keep: Path | None = None) -> None:
-    """Write tensors and plain values to a file, whole or not at all; `keep` the one before."""
+def save_tensors(
+    path: Path, content: dict[str, Any], before_rename: Callable[[], object] = lambda: None
+) -> None:
+    """Write tensors and plain values to a file, whole or not at all."""
     packed = io.BytesIO()  # written at one go: torch.save hides what the system says
     torch.save(content, packed)
-    write_atomically(path, lambda file: file.write(packed.getbuffer()), keep)
-
-
-def has_checkpoint(folder: Path) -> bool:
-    """Whether there is something to resume from."""
-    return (folder / LAST).exists() or (folder / PREVIOUS).exists()
-
-
-def is_started(folder: Path) -> bool:
-    """Whether a run with a finished epoch lies in the folder."""
-    return has_checkpoint(folder) or (folder / "summary.json").exists()
-
-
-def check_files(folder: Path) -> None:
-    """Raise UserError where something else stands in the place of a file of a run."""
-    for path in _files(folder):
-        if path.exists() and not path.is_file():
-            raise UserError(f"{path} is no file: remove it, or give another --exp_name")
-
-
-def clear(folder: Path) -> None:
-    """Remove the files of a run, nothing else. Raises UserError where that may not be."""
-    for path in _files(folder):
-        try:
-            path.unlink(missing_ok=True)
-        except OSError as error:
-            raise UserError(f"--overwrite: cannot remove {path}: {error.strerror}") from None
-
-
-def _files(folder: Path) -> list[Path]:
-    """Where the files of a run lie, if they are there; those that mark it as one come first."""
-    names = ("summary.json", LAST, PREVIOUS, BEST, "metrics.csv", "curves.png", "config.json")
-    events = folder.glob("tensorboard/events.out.tfevents.*")
-    return [*map(folder.joinpath, names), folder / "train.log", *events]
+    write_atomically(path, lambda file: file.write(packed.getbuffer()), before_rename)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
 import difflib
 import math
@@ -163,8 +164,11 @@ def run(main: Callable[[Sequence[str]], int | None], argv: Sequence[str] | None 
 
     Any other exception is a fault of ours and passes, with its traceback and status 1.
     """
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, TextIOWrapper):
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:  # the shell has closed it
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115 - for good
+        elif isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a name may not fit its encoding
     with stopping.handled():
         try:
@@ -182,14 +186,16 @@ def run(main: Callable[[Sequence[str]], int | None], argv: Sequence[str] | None 
             return 2
         except KeyboardInterrupt as stop:
             signum = stop.args[0] if stop.args else signal.SIGINT
-            print(f"stopped by {signal.Signals(signum).name}", file=sys.stderr)
+            with contextlib.suppress(OSError):  # it may have ended the reader of a pipe
+                print(f"stopped by {signal.Signals(signum).name}", file=sys.stderr)
+            _why_stdout_fails(probe="")
             return 128 + signum
 
 
-def _why_stdout_fails() -> str:
+def _why_stdout_fails(probe: str = "\n") -> str:
     """Why standard output takes no more, "" if it does; what it does not take is dropped."""
     try:
-        print(flush=True)
+        print(end=probe, flush=True)
     except OSError as error:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return error.strerror or "it is closed"

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
 import os
 import re
 import shlex
@@ -20,7 +19,18 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from cli import Parser, UserError, boolean, choice, did_you_mean, flag, flags_parser, number
+from cli import (
+    Parser,
+    UserError,
+    boolean,
+    choice,
+    did_you_mean,
+    flag,
+    flags_parser,
+    number,
+    printable,
+)
+from files import read_json
 from naming import run_name, written
 from recipes import BACKBONES, OPTIMIZERS, OTHER_DATASETS, RECIPES, SCHEMES
 
@@ -214,7 +224,7 @@ def parse_args(argv: Sequence[str]) -> Config:
         raise UserError(f"--config: {error}") from None
     config, notes = _resolve(given, saved)
     for note in notes:
-        print(f"note: {note}", file=sys.stderr)
+        print(f"note: {printable(note)}", file=sys.stderr)
     return config
 
 
@@ -233,7 +243,8 @@ def describe(config: Config) -> str:
             if f.metadata["group"] == group and f.metadata["saved"]:
                 mark = "*" if name in unusual else " "
                 lines.append(f"  {mark} {name:<26}{written(getattr(config, name))}")
-    return "\n".join([*lines, "* differs from the recipe", f"folder: {config.run_dir}"])
+    lines += ["* differs from the recipe", f"folder: {config.run_dir}"]
+    return "\n".join(map(printable, lines))
 
 
 def command(config: Config) -> str:
@@ -260,14 +271,7 @@ def _parser() -> Parser:
 
 def _read_saved(path: str) -> dict[str, Any]:
     """The settings in a run's config.json, each checked as its flag would be."""
-    try:
-        saved = json.loads(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror or error}") from None
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{path} is no run's config.json: {error}") from None
-    if not isinstance(saved, dict):
-        raise UserError(f"{path} is no run's config.json: not an object of settings")
+    saved = read_json(Path(path))
     saved.pop("environment", None)
     for name in saved:
         if name not in FLAGS or not FLAGS[name].metadata["saved"]:

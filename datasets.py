@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shlex
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -26,6 +26,8 @@ from data.observe import observe_labels
 from data.read import Labelled, read_folder
 from loaders import Array, BadImage, ImageFiles
 
+SKIPPED = "skipped images"
+
 
 @dataclass(frozen=True)
 class Split:
@@ -36,6 +38,7 @@ class Split:
     truth: np.ndarray | None  # int8 [N, K]; None where only annotations are at hand
     observed: np.ndarray | None  # int8 [N, K]; None where only the truth is at hand
     skipped: tuple[str, ...] = ()  # names of images left out because they cannot be read
+    whole: dict[str, str] | None = None  # the digests before that
 
     def __len__(self) -> int:
         return len(self.images)
@@ -68,14 +71,23 @@ class Split:
         """All images but those at these places, which cannot be read."""
         bad = np.array(sorted(places), dtype=int)
         good = np.setdiff1d(np.arange(len(self)), bad)
-        return replace(self.take(good), skipped=tuple(self.names[bad].tolist()))
+        skipped = tuple(self.names[bad].tolist())
+        return replace(self.take(good), skipped=skipped, whole=self.digests())
 
     def digests(self) -> dict[str, str]:
-        """16 hex digits each for the images' names, in order, and for each kind of labels."""
-        names = "\0".join(self.names.tolist()).encode("utf-8", "surrogatepass")
+        """16 hex digits each for the images' names, in order, and for each kind of labels.
+
+        What was left out counts, as if it could be read.
+        """
+        if self.whole:
+            return self.whole
         labels = {"truth": self.truth, "observed": self.observed}
         found = {kind: "none" if a is None else _digest(a) for kind, a in labels.items()}
-        return {"images": hashlib.sha256(names).hexdigest()[:16], **found}
+        return {"images": _digest_of_names(self.names.tolist()), **found}
+
+
+def _digest_of_names(names: Sequence[str]) -> str:
+    return hashlib.sha256("\0".join(names).encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
 def _digest(array: np.ndarray) -> str:
@@ -106,12 +118,13 @@ class Data:
         """Digests of the classes, and of the names and labels of each split, "train truth".
 
         Other names or labels, or another order, another digest; "none" for labels that are absent.
+        The digest SKIPPED is that of the names of the images left out.
         """
         classes = hashlib.sha256(json.dumps(self.classes).encode()).hexdigest()[:16]
         prints = {"classes": classes}
         for name, split in self.splits.items():
             prints.update({f"{name} {kind}": digest for kind, digest in split.digests().items()})
-        return prints
+        return {**prints, SKIPPED: _digest_of_names(self.skipped)}
 
     def warnings(self) -> Iterator[str]:
         """What is odd about the data although it can be trained on, a line each."""

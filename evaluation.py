@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
-from tqdm import tqdm
 
-import stopping
 from hardware import Hardware
-from loaders import Array, BatchOrder, ImageFiles, batches, make_loader
+from loaders import Array, BatchOrder, ImageFiles, batches, make_loader, progress
 
 AT_ONCE = 2  # times the training batch: without gradients more images fit
 
@@ -38,10 +35,3 @@ def evaluation_loader(
     """A loader of the images in their order; `batch_size` is that of training."""
     order = BatchOrder(len(images), AT_ONCE * batch_size)
     return make_loader(images, order, num_workers, hardware.pins_memory)
-
-
-def progress(steps: Iterable, total: int, title: str) -> Iterator:
-    """The same steps, with a bar if a person looks on. A stop signal ends them."""
-    for step in tqdm(steps, title, total, leave=False, disable=not sys.stderr.isatty()):
-        stopping.check()
-        yield step

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import re
 from collections.abc import Iterator
 
@@ -11,7 +12,8 @@ import torch
 from cli import UserError
 
 _NO_MEMORY = re.compile(r"out of memory|can't allocate memory|not enough memory|ALLOC_FAILED", re.I)
-_NO_WORKER = re.compile(r"DataLoader worker|shared memory|Too many open files|unable to mmap", re.I)
+_NO_WORKER = re.compile(r"DataLoader worker \(pid|shared memory|open files|unable to mmap", re.I)
+_SHORTAGES = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN)
 _NOT_DETERMINISTIC = re.compile(r"(\S+) does not have a deterministic implementation")
 
 
@@ -23,15 +25,15 @@ def explained(bsize: int, image_size: int, num_workers: int) -> Iterator[None]:
     """
     try:
         yield
-    except (MemoryError, RuntimeError) as error:
+    except (MemoryError, RuntimeError, OSError) as error:
         said = " ".join(str(error).split())
         short = said[:160] + ("..." if len(said) > 160 else "")
         if isinstance(error, MemoryError | torch.OutOfMemoryError) or _NO_MEMORY.search(said):
             raise UserError(
                 f"out of memory: lower --bsize (it is {bsize}) or --image_size (it is "
-                f"{image_size}) ({short or 'no more is known'})"
+                f"{image_size}), which starts another run ({short or 'no more is known'})"
             ) from error
-        if _NO_WORKER.search(said):
+        if _NO_WORKER.search(said) or getattr(error, "errno", None) in _SHORTAGES:
             raise UserError(
                 "a process that reads images has died, or found no memory: lower --num_workers "
                 f"(it is {num_workers}; 0 reads in the main process) ({short})"

@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import json
 import os
+import sys
 from collections.abc import Callable, Iterator
 from io import FileIO
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from cli import UserError
 
+_NO_LOCKS = (errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK)
 _TEMPORARY = ".tmp"  # the end of the names of files that are not whole yet
 
 
 def write_atomically(
-    path: Path, write: Callable[[BinaryIO], object], keep: Path | None = None
+    path: Path,
+    write: Callable[[BinaryIO], object],
+    before_rename: Callable[[], object] = lambda: None,
 ) -> None:
     """Put what `write(file)` writes at `path`, whole and flushed to disk, or not at all.
 
-    The file that was there becomes `keep`, if that is given. Raises UserError where it cannot be
-    written.
+    `before_rename` is called once it is on the disk, under another name. Raises UserError where it
+    cannot be written.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}{_TEMPORARY}")
     try:
@@ -29,8 +35,7 @@ def write_atomically(
             write(file)
             file.flush()
             os.fsync(file.fileno())
-        if keep and path.exists():
-            path.replace(keep)
+        before_rename()
         temporary.replace(path)
         _flush_folder(path.parent)
     except OSError as error:
@@ -59,6 +64,42 @@ def append_line(path: Path, line: str) -> None:
                 raise
     except OSError as error:
         raise UserError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def is_there(path: Path) -> bool:
+    """Whether there is such a file or folder. Raises UserError where that cannot be found out."""
+    try:
+        return path.exists()
+    except OSError as error:
+        raise UserError(f"{path} cannot be reached: {error.strerror}") from None
+
+
+def read_file(path: Path) -> bytes:
+    """What a file holds. Raises UserError for one that is missing, unreadable, a pipe or the like.
+
+    Of a pipe a reader might wait for ever.
+    """
+    if not is_there(path):
+        raise UserError(f"{path} is missing")
+    try:
+        if not (path.is_file() or path.is_dir()):
+            raise UserError(f"{path} is no regular file")
+        return path.read_bytes()
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror or error}") from None
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The object in a JSON file. Raises UserError where there is none."""
+    try:
+        content = json.loads(read_file(path))
+    except UserError:
+        raise
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path} is no JSON: {error}") from None
+    if not isinstance(content, dict):
+        raise UserError(f"{path} must hold a JSON object")
+    return content
 
 
 def remove_temporaries(folder: Path) -> None:
@@ -97,9 +138,14 @@ def locked(path: Path, wait: bool) -> Iterator[None]:
     except ImportError:
         yield
         return
-    with path.open("w") as file:
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK  # it may be a link, or a pipe
+    with open(os.open(path, flags, 0o666), "wb") as file:
         try:
             fcntl.lockf(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except PermissionError as error:  # what some systems say of a lock that another holds
             raise BlockingIOError(*error.args) from None
+        except OSError as error:
+            if error.errno not in _NO_LOCKS:
+                raise
+            print(f"warning: {path.parent} lies on a disk without locks", file=sys.stderr)
         yield

@@ -6,10 +6,12 @@ Letters in shapes: B images of a mini-batch, N of a split, H x W pixels.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import signal
+import sys
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +19,13 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
+from tqdm import tqdm
 
+import stopping
 from cli import UserError
 
+# what the machine is short of, or a network drive that is away: no fault of a file
+_NOT_THE_FILES = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO, errno.ESTALE)
 Batch = tuple[Tensor, Tensor]  # images uint8 [B, 3, H, W] (or features float [B, D]), index [B]
 
 
@@ -93,7 +99,7 @@ def read_image(path: Path, size: int) -> Tensor:
     try:
         _check_file(path)
         return resize(_decode(path), [size, size], antialias=True)
-    except BadImage:
+    except (BadImage, MemoryError):
         raise
     except Image.DecompressionBombError:
         raise BadImage(
@@ -102,6 +108,8 @@ def read_image(path: Path, size: int) -> Tensor:
     except UnidentifiedImageError:
         raise BadImage(path, "is no image of a known format") from None
     except Exception as error:  # on damaged data PIL's decoders raise nearly anything
+        if getattr(error, "errno", None) in _NOT_THE_FILES:
+            raise
         words = " ".join(str(error).split()) or type(error).__name__
         raise BadImage(path, f"cannot be read ({words})") from None
 
@@ -212,3 +220,10 @@ def batches(loader: DataLoader, device: torch.device) -> Iterator[Batch]:
             raise UserError(str(batch))
         images, index = batch
         yield images.to(device, non_blocking=True), index.to(device, non_blocking=True)
+
+
+def progress(steps: Iterable, total: int, title: str) -> Iterator:
+    """The same steps, with a bar if a person looks on. A stop signal ends them."""
+    for step in tqdm(steps, title, total, leave=False, disable=not sys.stderr.isatty()):
+        stopping.check()
+        yield step

@@ -5,6 +5,7 @@ Letters in shapes: B images, H x W pixels, K classes, D features, h x w places o
 
 from __future__ import annotations
 
+import io
 import os
 import warnings
 import zipfile
@@ -19,6 +20,7 @@ from torch import Tensor, nn
 from torchvision.models.resnet import BasicBlock
 
 from cli import UserError
+from files import read_file
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -136,25 +138,32 @@ def load_backbone(backbone: nn.Module, path: Path) -> None:
     backbone.load_state_dict(state, strict=False)
 
 
+class Damaged(UserError):
+    """A file that is not what it should be, as against one that cannot be read."""
+
+
 def load_tensors(path: Path) -> dict[str, Any]:
     """The dictionary of tensors, on the CPU, and plain values in a file, never unpickled.
 
-    Raises UserError for a file that is damaged, be it by one bit, or holds anything else.
+    Raises UserError for one that cannot be read, and Damaged for one that is damaged, be it by one
+    bit, or holds anything else.
     """
+    file = io.BytesIO(read_file(path))
     try:
-        if zipfile.is_zipfile(path):  # as torch writes since 1.6; it leaves the checksums unread
-            with zipfile.ZipFile(path) as archive:
+        if zipfile.is_zipfile(file):  # as torch writes since 1.6; it leaves the checksums unread
+            with zipfile.ZipFile(file) as archive:
                 if archive.testzip():
                     raise zipfile.BadZipFile
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of files that it then refuses
-            state = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise UserError(f"{path} is missing") from None
+            file.seek(0)
+            state = torch.load(file, map_location="cpu", weights_only=True)
+    except MemoryError:
+        raise
     except Exception:  # garbage makes the unpickler fail in every way there is
-        raise UserError(f"{path} is damaged, or holds more than tensors: not loaded") from None
+        raise Damaged(f"{path} is damaged, or holds more than tensors: not loaded") from None
     if not isinstance(state, dict):
-        raise UserError(f"{path} holds a {type(state).__name__} where a state dict belongs")
+        raise Damaged(f"{path} holds a {type(state).__name__} where a state dict belongs")
     return state
 
 
@@ -182,15 +191,25 @@ def _backbone(arch: str, weights: str) -> tuple[nn.Module, int]:
     """The backbone [B, 3, H, W] -> [B, D, h, w] and D."""
     if arch == "resnet8":
         return _resnet8(), 128
-    try:
-        network = torchvision.models.get_model(arch, weights=None if weights == "none" else weights)
-    except (OSError, RuntimeError) as error:  # no network, or a file with a wrong hash
-        raise UserError(
-            f"--weights: {weights} of {arch} cannot be downloaded ({error}): "
-            "give --weights FILE, or --use_pretrained false"
-        ) from None
+    network = torchvision.models.get_model(arch, weights=None)
+    if weights != "none":
+        network.load_state_dict(_fetch(arch, weights))
     parts = list(network.named_children())
     return nn.Sequential(OrderedDict(parts[:-2])), network.fc.in_features
+
+
+def _fetch(arch: str, weights: str) -> dict[str, Tensor]:
+    """Published weights, from the network or PyTorch's cache, which others may write to."""
+    published = torchvision.models.get_model_weights(arch)[weights]
+    try:
+        return published.get_state_dict(check_hash=True, weights_only=True)
+    except Exception as error:  # no network, a wrong hash, garbage in the cache
+        said = " ".join(str(error).split())[:160]
+        raise UserError(
+            f"--weights: {weights} of {arch} cannot be fetched ({said}): remove "
+            f"{Path(torch.hub.get_dir(), 'checkpoints', Path(published.url).name)} if it is there, "
+            "or give --weights FILE, or --use_pretrained false"
+        ) from None
 
 
 def _resnet8() -> nn.Module:

@@ -20,7 +20,8 @@ from typing import Any
 from tqdm import tqdm
 
 from cli import UserError, printable
-from files import append_line, write_atomically
+from files import append_line, is_there, read_file, read_json, write_atomically
+from folder import SUMMARY
 
 METRICS = (
     "epoch", "phase", "lr", "rate", "train_loss", "val_map", "val_map_observed",
@@ -94,22 +95,20 @@ class RunRecord:
     def read_metrics(self) -> list[dict[str, float]]:
         """The numbers of metrics.csv, NaN where unknown. Raises UserError if it is damaged."""
         path = self.folder / "metrics.csv"
+        text = read_file(path)
         try:
-            _refuse_special(path)
-            lines = path.read_text(encoding="utf-8").splitlines()
+            lines = text.decode().splitlines()
             rows = list(csv.DictReader(lines, restval="missing"))
             numbers = [{name: float(row[name] or "nan") for name in _NUMBERS} for row in rows]
             if not numbers:
                 raise ValueError("it has no rows")
             return numbers
-        except OSError as error:
-            raise UserError(f"{path} cannot be read: {error.strerror}") from None
         except (ValueError, KeyError, csv.Error):
             raise UserError(f"{path} is not what a run writes: {_ANEW}") from None
 
     def remove_summary(self) -> None:
         """Remove the result. Raises UserError where that may not be."""
-        path = self.folder / "summary.json"
+        path = self.folder / SUMMARY
         try:
             path.unlink(missing_ok=True)
         except OSError as error:
@@ -117,17 +116,17 @@ class RunRecord:
 
     def write_summary(self, summary: Mapping[str, Any]) -> None:
         """summary.json: the result of a finished run."""
-        self._write_json("summary.json", summary)
+        self._write_json(SUMMARY, summary)
 
     def read_summary(self) -> dict[str, Any] | None:
         """The result of a finished run, or None. Raises UserError where it cannot be read."""
-        if not (self.folder / "summary.json").exists():
+        if not is_there(self.folder / SUMMARY):
             return None
-        summary = self._read_json("summary.json")
+        summary = self._read_json(SUMMARY)
         for name in _RESULTS:
             value = summary.get(name)
             if not (is_number(value) or (value is None and name.startswith("val_"))):
-                raise UserError(f"{self.folder / 'summary.json'} holds no number {name}: {_ANEW}")
+                raise UserError(f"{self.folder / SUMMARY} holds no number {name}: {_ANEW}")
         return summary
 
     def _do(self, write: Callable[[], None]) -> None:
@@ -137,17 +136,10 @@ class RunRecord:
             self._held.append(write)
 
     def _read_json(self, name: str) -> dict[str, Any]:
-        path = self.folder / name
         try:
-            _refuse_special(path)
-            content = json.loads(path.read_text(encoding="utf-8"))
-        except OSError as error:
-            raise UserError(f"{path} cannot be read ({error.strerror}): {_ANEW}") from None
-        except (ValueError, RecursionError) as error:
-            raise UserError(f"{path} is damaged ({error}): {_ANEW}") from None
-        if not isinstance(content, dict):
-            raise UserError(f"{path} is not what a run writes: {_ANEW}")
-        return content
+            return read_json(self.folder / name)
+        except UserError as error:
+            raise UserError(f"{error}: {_ANEW}") from None
 
     def _write_json(self, name: str, content: Mapping[str, Any]) -> None:
         self._write(name, json.dumps(content, indent=2) + "\n")
@@ -159,12 +151,6 @@ class RunRecord:
 def is_number(value: Any) -> bool:
     """Whether it is a finite number."""
     return isinstance(value, int | float) and abs(value) <= sys.float_info.max
-
-
-def _refuse_special(path: Path) -> None:
-    """Raise ValueError for a pipe or a device, of which a reader might wait for ever."""
-    if path.exists() and not (path.is_file() or path.is_dir()):
-        raise ValueError("it is no regular file")
 
 
 def _cell(value: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,21 +13,13 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
-from checkpoint import (
-    BEST,
-    LAST,
-    State,
-    check_files,
-    clear,
-    has_checkpoint,
-    is_started,
-    read_best,
-)
+from checkpoint import State, read_best, restore_best
 from cli import UserError
 from config import FLAGS, Config
-from datasets import Data, load_data
+from datasets import SKIPPED, Data, load_data
 from evaluation import evaluate, evaluation_loader
-from files import locked, remove_temporaries
+from files import is_there
+from folder import BEST, LAST, SUMMARY, clear, has_checkpoint, is_started, lock
 from hardware import Hardware, find_hardware
 from instrumentation import TensorBoard
 from label_store import LabelStore
@@ -48,14 +41,16 @@ class Run:
     state: State
     loaders: dict[str, DataLoader]  # "train", "val", "test"
     board: TensorBoard | None = None
-    replaces: bool = False  # whether another run still lies in the folder, to be overwritten
+    earlier: str = ""  # what still stands in the folder: "result" to add to, "run" to overwrite
 
     def take_over(self) -> None:
-        """Remove the run that this one is to overwrite, and write what was held back for it."""
-        if self.replaces:
+        """Remove what this run takes the place of, and write what was held back until then."""
+        if self.earlier == "run":
             clear(self.record.folder)
-            self.record.release()
-            self.replaces = False
+        elif self.earlier:
+            self.record.remove_summary()
+        self.record.release()
+        self.earlier = ""
 
     @property
     def best_epoch(self) -> int:
@@ -76,13 +71,19 @@ def finished(config: Config, record: RunRecord) -> dict[str, Any] | None:
         return None
     _check_resume_is_asked(config, record.folder)
     _check_same_settings(config, record)
-    summary = record.read_summary()
+    try:
+        summary = record.read_summary()
+    except UserError:
+        if not has_checkpoint(record.folder):
+            raise
+        summary = None  # it is damaged, and can be had again
     if summary and summary["num_epochs"] == config.num_epochs:
+        unread = dataclasses.replace(config, check_images=False, on_bad_image="stop")
         try:
-            data = load_data(config)
+            data = load_data(unread)
         except UserError:  # the data is gone, the result still holds
             return summary
-        _check_same_data(data, record)
+        _check_same_data(data, record, but=SKIPPED)
         return summary
     if not has_checkpoint(record.folder):
         raise UserError(
@@ -104,20 +105,21 @@ def set_up(config: Config, record: RunRecord, held: contextlib.ExitStack) -> Run
     state = _build_state(config, data, hardware.device)
     loaders = _build_loaders(config, data, state, hardware)
     board = TensorBoard(record.folder) if config.tensorboard else None
-    _lock_folder(record.folder, held)
+    lock(record.folder, held)
     source = _open_folder(config, record, state, data)
     run = Run(config, record, hardware, data, state, loaders, board)
-    run.replaces = config.overwrite and is_started(record.folder)
-    if run.replaces:
-        record.hold()
     if source:
         _restore_best(run)
-        record.remove_summary()  # of fewer epochs: no longer its result
+        run.earlier = "result" if is_there(record.folder / SUMMARY) else ""
+    elif is_started(record.folder):
+        run.earlier = "run"
+    if run.earlier:
+        record.hold()
     record.write_config(config.settings(), str(hardware), data.fingerprint(), bool(source))
     for line in _describe(config, data, state.model, hardware):
         record.say(line)
-    if run.replaces:
-        record.say("the run that lies there is replaced once the first epoch is finished")
+    if run.earlier:
+        record.say(f"the {run.earlier} that lies there stands until the next epoch is finished")
     if source:
         damaged = f", {LAST} is damaged" if state.last_is_damaged else ""
         record.say(f"resumed after epoch {state.epoch} ({source}{damaged})")
@@ -125,33 +127,18 @@ def set_up(config: Config, record: RunRecord, held: contextlib.ExitStack) -> Run
     return run
 
 
-def _lock_folder(folder: Path, held: contextlib.ExitStack) -> None:
-    """Make the folder and hold its lock. Raises UserError where another process trains there."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        held.enter_context(locked(folder / ".lock", wait=False))
-    except BlockingIOError:
-        raise UserError(
-            f"another process trains in {folder}: wait for it, or give another --exp_name"
-        ) from None
-    except OSError as error:
-        raise UserError(f"cannot use the folder {folder}: {error.strerror}") from None
-
-
 def _open_folder(config: Config, record: RunRecord, state: State, data: Data) -> str:
     """Take up the checkpoint in the folder, if it is to be resumed; its name is the result."""
-    folder = record.folder
-    remove_temporaries(folder)
-    check_files(folder)
-    if config.overwrite or not has_checkpoint(folder):
+    if config.overwrite or not has_checkpoint(record.folder):
         return ""
-    _check_resume_is_asked(config, folder)  # the run may have come between
+    _check_resume_is_asked(config, record.folder)  # the run may have come between
+    _check_same_settings(config, record)
     _check_same_data(data, record)
-    return state.load(folder)
+    return state.load(record.folder)
 
 
 def _restore_best(run: Run) -> None:
-    """Write bestmodel.pt where the run was stopped between last.pt and it.
+    """Write bestmodel.pt where it is not that of the best epoch, from the checkpoint that is.
 
     Raises UserError where the weights of the best epoch are nowhere to be had.
     """
@@ -162,10 +149,9 @@ def _restore_best(run: Run) -> None:
         saved, lost = 0, str(error)
     if saved == run.best_epoch or saved > state.epoch:  # that epoch's checkpoint was damaged
         return
-    if run.best_epoch != state.epoch:
+    if not restore_best(state, folder, run.best_epoch, run.data.classes):
         lost = lost or f"{folder / BEST} is of epoch {saved}, not of the best, {run.best_epoch}"
         raise UserError(f"--resume: {lost}: give --overwrite to start anew")
-    state.save_model(folder / BEST, run.data.classes)
 
 
 def _check_resume_is_asked(config: Config, folder: Path) -> None:
@@ -199,11 +185,17 @@ def _is_at_least(epochs: int, saved: Any) -> bool:
     return isinstance(saved, int) and epochs >= saved
 
 
-def _check_same_data(data: Data, record: RunRecord) -> None:
-    """Raise UserError if classes, images or labels are not those the run was started with."""
+def _check_same_data(data: Data, record: RunRecord, but: str = "") -> None:
+    """Raise UserError if classes, images or labels are not those the run was started with.
+
+    What the fingerprint calls `but` may differ.
+    """
     before = record.read_config()["environment"].get("data")
+    if before is None:  # a run of an earlier version
+        return
     now = data.fingerprint()
-    differ = [name for name in now if not isinstance(before, dict) or before.get(name) != now[name]]
+    known = before if isinstance(before, dict) else {}
+    differ = [name for name in now if known.get(name) != now[name] and name != but]
     if differ:
         raise UserError(
             f"--resume: {', '.join(differ)} are not those that {record.folder} was started with: "

@@ -5,10 +5,10 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import sys
 from collections.abc import Iterator
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_STOPPING, _NEW_LINE = "stopping at the next step; once more stops at once", "\n"
 _received = 0  # the first stop signal, 0 before it
 _waits = False  # whether the program looks for it itself, between its steps
 
@@ -62,9 +62,9 @@ def _receive(number: int, frame: object) -> None:
     if _received:
         os._exit(128 + number)  # files are written whole or not at all: nothing is lost
     _received = number
-    if not _waits:
-        raise KeyboardInterrupt(number)
     if hasattr(signal, "SIGCHLD"):  # else PyTorch raises wherever the program is, once a loader
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # worker ends by the same signal
-    line = "stopping at the next step; once more stops at once\n"
-    os.write(2, f"{chr(10) if sys.stderr.isatty() else ''}{line}".encode())
+    if not _waits:
+        raise KeyboardInterrupt(number)
+    with contextlib.suppress(OSError):  # it may have ended the reader of a pipe
+        os.write(2, f"{_NEW_LINE * os.isatty(2)}{_STOPPING}\n".encode())

@@ -5,8 +5,8 @@ Letters in shapes: B images of a mini-batch, N of a split, K classes, D features
 
 from __future__ import annotations
 
+import contextlib
 import time
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +16,16 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 import stopping
-from checkpoint import BEST, State, read_best
+from checkpoint import State, read_best
 from cli import UserError
 from config import Config, read_config
-from evaluation import evaluate, progress
+from evaluation import evaluate
 from failures import explained
 from finite import LossWatch, NotFinite, not_finite
+from folder import BEST
 from hardware import Hardware
 from instrumentation import LabelAudit, draw_curves, mean_average_precision
-from loaders import BatchOrder, batches, epoch_rng
+from loaders import BatchOrder, batches, epoch_rng, progress
 from losses import assume_negative_loss
 from models import ImageClassifier, build_model
 from record import RunRecord
@@ -48,14 +49,17 @@ def run_train(config: Config) -> dict[str, Any]:
     if summary is not None:
         print(_result_line(summary))
         return summary
-    with explained(config.bsize, config.image_size, config.num_workers), ExitStack() as held:
-        run = set_up(config, record, held)
+    with contextlib.ExitStack() as held:
+        held.enter_context(explained(config.bsize, config.image_size, config.num_workers))
+        with stopping.at_next_step():
+            run = set_up(config, record, held)
         try:
             with stopping.at_next_step():
                 _train(run)
                 summary = _test(run)
         except KeyboardInterrupt:
-            record.say(f"stopped, {_kept(run)}")
+            with contextlib.suppress(OSError):  # Ctrl-C may have ended the reader of a pipe too
+                record.say(f"stopped, {_kept(run)}")
             raise
         return summary
 
@@ -115,8 +119,7 @@ def _train(run: Run) -> None:
     while not run.is_trained:
         row = _run_epoch(run)
         state.rows.append(row)
-        run.take_over()
-        state.save(record.folder)
+        state.save(record.folder, run.take_over)
         if run.best_epoch == state.epoch:
             state.save_model(record.folder / BEST, run.data.classes)
         record.write_metrics(state.rows)
@@ -170,7 +173,7 @@ def _kept(run: Run) -> str:
     """What a run that ends early leaves, and how to go on."""
     if run.state.kept:
         return f"epochs 1 to {run.state.kept} are kept: the same command with --resume goes on"
-    stands = ", the earlier run stands" if run.replaces else ""
+    stands = ", the earlier run stands" if run.earlier == "run" else ""
     return f"no epoch is finished yet{stands}: the same command starts anew"
 
 
@@ -178,15 +181,19 @@ def _validate(run: Run) -> dict[str, float | None]:
     """Val mAP on the clean and on the observed labels, each None where there are none."""
     scores = evaluate(run.state.net, run.loaders["val"], run.hardware).numpy()
     val = run.data.val
+    kinds = (("val_map", val.truth), ("val_map_observed", val.observed_or_negative))
     return {
-        name: None if labels is None else mean_average_precision(scores, labels)[0]
-        for name, labels in (("val_map", val.truth), ("val_map_observed", val.observed_or_negative))
+        name: mean_average_precision(scores, labels)[0]
+        if labels is not None and labels.any()
+        else None
+        for name, labels in kinds
     }
 
 
 def _test(run: Run) -> dict[str, Any]:
     """Test the last and the best weights, and write down what the run ends with."""
     config, rows, start = run.config, run.state.rows, time.perf_counter()
+    run.take_over()
     best = read_best(run.record.folder)
     if best.epoch != run.best_epoch:
         raise UserError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import posixpath
 import re
 import shutil
@@ -71,6 +72,9 @@ def _unpack(archive: Path, folder: Path, temporary: Path) -> None:
             )
         temporary.mkdir()
         _write(members, temporary)
+    _check_places(archive, temporary, folder)
+    if hasattr(os, "sync"):  # else a power loss could leave empty files that count as unpacked
+        os.sync()
     # folders last: they show that an archive is unpacked
     for entry in sorted(temporary.iterdir(), key=lambda path: (path.is_dir(), path.name)):
         _move(entry, folder / entry.name)
@@ -214,10 +218,28 @@ def _contents(member: Member) -> IO[bytes]:
     return source
 
 
+def _check_places(archive: Path, source: Path, target: Path) -> None:
+    """Raise UserError where a folder would come in the place of something else, or the reverse."""
+    for child in source.iterdir():
+        place = target / child.name
+        if not os.path.lexists(place):
+            continue
+        if _is_folder(child) != _is_folder(place):
+            raise UserError(
+                f"{place} is in the way: {archive} holds a folder in the place of a file or link, "
+                "or the reverse; move it away"
+            )
+        if _is_folder(child):
+            _check_places(archive, child, place)
+
+
+def _is_folder(path: Path) -> bool:
+    return path.is_dir() and not path.is_symlink()
+
+
 def _move(source: Path, target: Path) -> None:
     """Put a file or folder at `target`; a folder that is there keeps what else it holds."""
-    folders = [path.is_dir() and not path.is_symlink() for path in (source, target)]
-    if not all(folders):
+    if not (_is_folder(source) and _is_folder(target)):
         source.replace(target)
         return
     for child in sorted(source.iterdir()):

@@ -17,10 +17,9 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from files import locked
-from loaders import Array, BatchOrder, ImageFiles, batches, make_loader
+from loaders import Array, BatchOrder, ImageFiles, batches, make_loader, progress
 
 _AT_ONCE = 64  # images to a batch while the cache is filled
 
@@ -62,12 +61,16 @@ def _on_disk(images: ImageFiles, folder: Path, needed: int, num_workers: int) ->
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{fingerprint(images)}.npy"
     with locked(path.with_suffix(".lock"), wait=True):
-        if not path.exists():
+        if not _is_whole(path, needed):
             if shutil.disk_usage(folder).free < needed:
                 raise OSError(f"{folder} has too little space")
             _write(images, path, num_workers)
     # copy-on-write, for torch has no read-only tensors; nothing ever writes to it
     return Array(torch.from_numpy(np.load(path, mmap_mode="c", allow_pickle=False)))
+
+
+def _is_whole(path: Path, needed: int) -> bool:
+    return path.exists() and path.stat().st_size >= needed
 
 
 def _write(images: ImageFiles, path: Path, num_workers: int) -> None:
@@ -91,4 +94,4 @@ def _decoded(images: ImageFiles, num_workers: int) -> Iterator[tuple[Tensor, Ten
     order = BatchOrder(len(images), _AT_ONCE)
     loader = make_loader(images, order, num_workers, pin=False)
     steps = batches(loader, torch.device("cpu"))
-    yield from tqdm(steps, "decode", len(order), leave=False, disable=not sys.stderr.isatty())
+    yield from progress(steps, len(order), "decode")

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import sys
-
-from tqdm import tqdm
-
-from loaders import BadImage, BatchOrder, ImageFiles, make_loader
+from loaders import BadImage, BatchOrder, ImageFiles, make_loader, progress
 
 
 def bad_images(images: ImageFiles, num_workers: int) -> dict[int, BadImage]:
     """What is wrong with each image that cannot be read, by its place; every file is decoded."""
     tiny = ImageFiles(images.folder, images.names, size=1)  # little to send from the workers
     loader = make_loader(tiny, BatchOrder(len(tiny), 1), num_workers, pin=False)
-    hidden = not sys.stderr.isatty()
-    answers = enumerate(tqdm(loader, "check", leave=False, disable=hidden))
+    answers = enumerate(progress(loader, len(loader), "check"))
     return {place: answer for place, answer in answers if isinstance(answer, BadImage)}

@@ -16,7 +16,7 @@ from typing import BinaryIO, TextIO
 import numpy as np
 
 from cli import UserError, did_you_mean
-from files import write_atomically
+from files import is_there, write_atomically
 
 PARTS = ("train", "val")  # `val` is the official val set: the paper's test split
 IMAGE_FOLDERS = {  # of the known sets, relative to the folder of the set
@@ -90,14 +90,6 @@ def how_to_make(dataset: str, data_root: Path) -> str:
 def data_root_flag(data_root: Path) -> str:
     """` --data_root FOLDER`, quoted for a shell, or nothing where it is the default."""
     return "" if data_root == Path("data") else f" --data_root {shlex.quote(str(data_root))}"
-
-
-def is_there(path: Path) -> bool:
-    """Whether there is such a file or folder. Raises UserError where that cannot be found out."""
-    try:
-        return path.exists()
-    except OSError as error:
-        raise UserError(f"{path} cannot be reached: {error.strerror}") from None
 
 
 def load_array(path: Path) -> np.ndarray:

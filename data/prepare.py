@@ -26,11 +26,10 @@ from data.formatted import (
     Formatted,
     array_path,
     data_root_flag,
-    is_there,
     write_array,
 )
 from data.observe import add_draw_flags, observe_labels
-from files import write_atomically
+from files import is_there, write_atomically
 
 
 @dataclass(frozen=True)
@@ -137,7 +136,7 @@ def _read(release: Release, folder: Path) -> Formatted:
             "archived or unpacked (data/README.md), and run this again"
         ) from None
     except OSError as error:
-        raise UserError(f"cannot read {error.filename}: {error.strerror}") from None
+        raise UserError(f"cannot read {error.filename or folder}: {error.strerror}") from None
 
 
 def _write(folder: Path, formatted: Formatted, observed: Sequence[np.ndarray]) -> None:
@@ -210,9 +209,10 @@ def main(argv: Sequence[str]) -> None:
     unpack(args.dataset, folder)
     formatted = prepare(args.dataset, folder, args.num_pos, args.num_neg, args.seed)
     for line in warnings(args.dataset, folder, formatted):
-        print(f"warning: {line}", file=sys.stderr)
-    print(*report(args.dataset, folder, formatted), sep="\n")
-    print(f"next: {_training_command(args.dataset, args.data_root)}")
+        print(f"warning: {cli.printable(line)}", file=sys.stderr)
+    for line in report(args.dataset, folder, formatted):
+        print(cli.printable(line))
+    print(cli.printable(f"next: {_training_command(args.dataset, args.data_root)}"))
 
 
 if __name__ == "__main__":

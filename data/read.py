@@ -6,7 +6,6 @@ Shapes: N images of a part, K classes. Labels are 1 positive, -1 negative and 0 
 
 from __future__ import annotations
 
-import json
 import shlex
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,7 +14,8 @@ import numpy as np
 
 from cli import UserError, did_you_mean
 from data import class_names
-from data.formatted import IMAGE_FOLDERS, PARTS, array_path, is_there, load_array
+from data.formatted import IMAGE_FOLDERS, PARTS, array_path, load_array
+from files import is_there, read_json
 
 # What holds for a known set where its folder has no dataset.json.
 DATASETS: dict[str, dict[str, Any]] = {
@@ -88,20 +88,13 @@ def _read_about(path: Path) -> dict[str, Any]:
     """What dataset.json says, checked; nothing where there is no such file."""
     if not is_there(path):
         return {}
-    try:
-        if not path.is_file():
-            raise ValueError("it is no regular file")
-        about = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise UserError(f"{path} cannot be read: {error}") from None
+    about = read_json(path)
     rules = {
         "name": ("text", lambda v: isinstance(v, str)),
         "classes": ("a list of different names", _are_classes),
         "images": ("a sub-folder", lambda v: isinstance(v, str) and "\0" not in v),
         "truth": (" or ".join(TRUTHS), lambda v: isinstance(v, str) and v in TRUTHS),
     }
-    if not isinstance(about, dict):
-        raise UserError(f"{path} must hold an object with name, classes, images and truth")
     for key, value in about.items():
         if key not in rules:
             raise UserError(

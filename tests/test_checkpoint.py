@@ -9,12 +9,14 @@ import torch
 from torch import nn
 
 import checkpoint
-from checkpoint import BEST, LAST, PREVIOUS, State, clear, is_started, read_best
+from checkpoint import State, read_best, restore_best
 from cli import UserError
+from folder import BEST, LAST, PREVIOUS
 from label_store import LabelStore
 from losses import build_scheme
 from models import ImageClassifier, load_tensors, parameter_groups
 from record import METRICS
+from tests.tiny import assert_same_tensors
 
 HUMAN = np.eye(6, 3, dtype=np.int8)
 IMAGES = torch.randint(
@@ -219,36 +221,6 @@ def test_a_payload_in_a_checkpoint_is_not_run(tmp_path):
     assert not (tmp_path / "ran").exists()
 
 
-@pytest.mark.parametrize(
-    ("name", "started"),
-    [(LAST, True), (PREVIOUS, True), ("summary.json", True), ("config.json", False), (BEST, False)],
-)
-def test_a_run_is_started_once_an_epoch_is_finished(tmp_path, name, started):
-    assert not is_started(tmp_path / "nowhere")
-    assert not is_started(tmp_path)
-    (tmp_path / name).touch()
-    assert is_started(tmp_path) == started
-
-
-OF_A_RUN = (LAST, PREVIOUS, BEST, "summary.json", "metrics.csv", "train.log", "curves.png")
-
-
-def test_clear_removes_the_files_of_a_run_and_nothing_else(tmp_path):
-    others = ("notes.txt", "mine.pt", "last.pt.bak", "summary.json.old")
-    for name in (*OF_A_RUN, *others):
-        (tmp_path / name).write_text(name)
-    (tmp_path / "tensorboard").mkdir()
-    (tmp_path / "tensorboard" / "events.out.tfevents.1").touch()
-    (tmp_path / "tensorboard" / "mine").touch()
-    clear(tmp_path)
-    left = sorted(path.name for path in tmp_path.iterdir())
-    assert left == sorted([*others, "tensorboard"])
-    assert all((tmp_path / name).read_text() == name for name in others)
-    assert [path.name for path in (tmp_path / "tensorboard").iterdir()] == ["mine"]
-    assert not is_started(tmp_path)
-    clear(tmp_path)  # nothing there is fine
-
-
 def test_a_folder_that_cannot_be_written_costs_one_line(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match="cannot write"):
@@ -342,3 +314,32 @@ def test_a_best_model_of_another_architecture_costs_one_line(tmp_path):
     )
     with pytest.raises(UserError, match=r"bestmodel.pt does not fit"):
         read_best(tmp_path).fill(new_state().model)
+
+
+def test_the_best_model_is_restored_from_the_checkpoint_of_its_epoch(tmp_path):
+    state, classes = new_state(), ("a", "b", "c")
+    for _ in range(3):
+        train(state).save(tmp_path)
+    for epoch in (3, 2):
+        assert restore_best(state, tmp_path, epoch, classes)
+        name = LAST if epoch == 3 else PREVIOUS
+        restored, checkpoint_of_it = load_tensors(tmp_path / BEST), load_tensors(tmp_path / name)
+        assert_same_tensors(restored["model"], checkpoint_of_it["model"])
+        assert (restored["epoch"], restored["classes"]) == (epoch, list(classes))
+    assert not restore_best(state, tmp_path, 1, classes)
+    (tmp_path / PREVIOUS).write_bytes(b"")
+    assert not restore_best(state, tmp_path, 2, classes)
+
+
+def test_room_is_made_once_the_new_checkpoint_is_on_the_disk(tmp_path):
+    """A run that is overwritten stands until then."""
+    state, seen = new_state(), []
+    (tmp_path / "summary.json").touch()
+
+    def make_room():
+        seen.append(sorted(path.suffix for path in tmp_path.iterdir()))
+        (tmp_path / "summary.json").unlink()
+
+    train(state).save(tmp_path, make_room)
+    assert seen == [[".json", ".tmp"]]
+    assert [path.name for path in tmp_path.iterdir()] == [LAST]

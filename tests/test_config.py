@@ -391,7 +391,7 @@ def test_a_run_from_scratch_may_be_repeated_with_weights(tmp_path):
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (None, "No such file"),
+        (None, "is missing"),
         (b"", "config.json"),
         (b"{", "config.json"),
         (b"\xff\xfe{", "config.json"),

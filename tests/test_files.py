@@ -1,5 +1,6 @@
 """Files that are whole or not there, and locks."""
 
+import errno
 import multiprocessing
 import os
 import time
@@ -8,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from cli import UserError
-from files import append_line, locked, remove_temporaries, write_atomically
+from files import append_line, locked, read_json, remove_temporaries, write_atomically
 from tests.tiny import locked_by_another
 
 
@@ -72,14 +73,18 @@ def test_a_forked_process_does_not_have_the_lock(tmp_path):
     child.join()
 
 
-def test_the_file_before_can_be_kept(tmp_path):
-    path, keep = tmp_path / "a", tmp_path / "a.before"
-    for content in (b"1", b"2", b"3"):
-        write_atomically(path, lambda file, content=content: file.write(content), keep)
-    assert (path.read_bytes(), keep.read_bytes()) == (b"3", b"2")
+def test_something_can_be_done_once_the_new_file_is_on_the_disk(tmp_path):
+    path, seen = tmp_path / "a", []
+    path.write_bytes(b"1")
+
+    def look():
+        seen.append(path.read_bytes())
+
+    write_atomically(path, lambda file: file.write(b"2"), look)
+    assert (path.read_bytes(), seen) == (b"2", [b"1"])
     with pytest.raises(UserError):
-        write_atomically(path, fail_after_half, keep)
-    assert (path.read_bytes(), keep.read_bytes()) == (b"3", b"2")
+        write_atomically(path, fail_after_half, look)
+    assert (path.read_bytes(), seen) == (b"2", [b"1"])
 
 
 def fail_after_half(file):
@@ -127,3 +132,33 @@ def test_what_killed_writers_left_is_removed_and_nothing_else(tmp_path):
         (tmp_path / name).touch()
     remove_temporaries(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(others)
+
+
+def test_a_file_system_without_locks_is_warned_of(tmp_path, monkeypatch, capsys):
+    """As some parallel file systems of clusters are mounted."""
+
+    def refuse(file, operation):
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    monkeypatch.setattr("fcntl.lockf", refuse)
+    with locked(tmp_path / ".lock", wait=False):
+        pass
+    assert "without locks" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("kind", ["missing", "folder", "pipe"])
+def test_what_cannot_be_read_is_one_line(tmp_path, kind):
+    path = tmp_path / "x.json"
+    if kind == "folder":
+        path.mkdir()
+    elif kind == "pipe":
+        os.mkfifo(path)
+    with pytest.raises(UserError, match=r"x.json"):
+        read_json(path)
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe", b"[1]", b"[" * 100_000])
+def test_what_is_no_json_object_is_one_line(tmp_path, content):
+    (tmp_path / "x.json").write_bytes(content)
+    with pytest.raises(UserError, match=r"x.json (is no JSON|must hold)"):
+        read_json(tmp_path / "x.json")

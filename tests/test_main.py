@@ -1,9 +1,11 @@
 """The program as a process: what is imported, exit statuses, signals."""
 
 import os
+import shlex
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -80,17 +82,65 @@ def test_missing_data_is_one_line_with_the_command_that_makes_it(tmp_path):
     assert not (tmp_path / "runs").exists()
 
 
+def test_a_signal_to_all_while_the_images_are_checked_is_no_fault(tmp_path):
+    """A job scheduler ends the loader workers too; nothing has begun yet."""
+    folder = tiny.make_folder(tmp_path, num_train=4000)
+    config = tiny.settings(folder, tmp_path, "--num_workers", "2")
+    process = start(config, "--check_images")
+    deadline = time.monotonic() + 60
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    while len(children.read_text().split()) < 2 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGTERM)
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out) == (143, "")
+    assert err.splitlines()[-1] == "stopped by SIGTERM"
+    assert "Traceback" not in err
+
+
+def test_ctrl_c_that_ends_the_reader_of_a_pipe_too_is_still_130(tmp_path):
+    """As of `python main.py ... | tee log` in a terminal."""
+    config = tiny.settings(tiny.make_folder(tmp_path), tmp_path, "--num_epochs", "2000")
+    process = start(config)
+    assert process.stdout is not None
+    while not process.stdout.readline().startswith("epoch  1/"):
+        pass
+    process.stdout.close()
+    os.killpg(process.pid, signal.SIGINT)
+    assert process.wait(timeout=60) == 130
+    assert (config.run_dir / "train.log").read_text().endswith("--resume goes on\n")
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-"])
+def test_closed_streams_are_no_fault(tmp_path, closed):
+    folder = tiny.make_folder(tmp_path)
+    words = shlex.join(words_of(tiny.settings(folder, tmp_path, "--num_epochs", "1")))
+    done = subprocess.run(f"{shlex.quote(sys.executable)} main.py {words} {closed}", cwd=ROOT,
+                          shell=True, capture_output=True, text=True)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "run" / "summary.json").exists()
+
+
+def words_of(config):
+    settings = config.settings().items()
+    return [w for n, v in settings if n != "weights" for w in (f"--{n}", str(v))]
+
+
+def start(config, *more):
+    """The process of a run, in a process group of its own."""
+    return subprocess.Popen(
+        [sys.executable, "-u", "main.py", *words_of(config), *more],
+        cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        start_new_session=True,
+    )  # fmt: skip
+
+
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_stopped_run_keeps_its_epochs_and_says_how_to_go_on(tmp_path, number, status):
     """The signal reaches the loader workers too, as from a terminal or a job scheduler."""
     folder = tiny.make_folder(tmp_path)
     config = tiny.settings(folder, tmp_path, "--num_epochs", "2000", "--num_workers", "2")
-    words = [w for n, v in config.settings().items() if n != "weights" for w in (f"--{n}", str(v))]
-    process = subprocess.Popen(
-        [sys.executable, "-u", "main.py", *words],
-        cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        start_new_session=True,
-    )  # fmt: skip
+    process = start(config)
     assert process.stdout is not None
     for line in process.stdout:
         if line.startswith("epoch  2/"):

@@ -24,15 +24,15 @@ from hypothesis.extra import numpy as arrays
 
 import cli
 import main
-from checkpoint import LAST, State
+from checkpoint import State
 from cli import UserError
 from config import FLAGS, Config, command, parse_args, read_config
 from data.formatted import array_path, load_array
 from datasets import load_data
-from label_store import LabelStore
-from losses import build_scheme
-from models import build_model, load_tensors
+from folder import LAST
+from models import load_tensors
 from record import RunRecord
+from run import _build_state
 from tests import tiny
 from tools import report
 
@@ -427,13 +427,10 @@ def test_a_damaged_array_is_refused_or_as_long(tmp_path, data, labels):
         refused(lambda: load_array(path))
 
 
-def new_state() -> State:
-    model = build_model("resnet8", 4)
-    optimizer = torch.optim.Adam(model.parameters())
-    labels = LabelStore(np.zeros((24, 4), np.int8), None)
-    scaler = torch.amp.GradScaler("cpu", enabled=False)
-    return State(model, model, build_scheme(name="AN", num_classes=4, delta_rel=0, rate_base="all"),
-                 optimizer, scaler, labels)  # fmt: skip
+def state_of(run_dir) -> State:
+    """The state of that run before its first epoch."""
+    config = read_config(run_dir / "config.json")
+    return _build_state(config, load_data(config), torch.device("cpu"))
 
 
 @settings(max_examples=150)
@@ -464,10 +461,13 @@ def small_checkpoint() -> bytes:
 @settings(max_examples=60)
 @given(data=st.data())
 def test_a_damaged_checkpoint_is_never_resumed_from(tmp_path, run_dir, data):
+    state = state_of(run_dir)
+    state.load(run_dir)
     (tmp_path / LAST).write_bytes(data.draw(damaged((run_dir / LAST).read_bytes())))
-    state = new_state()
     if refused(lambda: state.load(tmp_path)):
+        event("refused")
         return
+    event("unharmed")
     whole = tiny.load(run_dir / LAST)
     tiny.assert_same_tensors(state.model.state_dict(), whole["model"])
     tiny.assert_same_tensors(state.rows, whole["rows"])

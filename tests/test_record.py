@@ -86,7 +86,7 @@ def test_a_damaged_record_costs_one_line(tmp_path, name, content):
 
 
 def test_a_missing_record_of_settings_costs_one_line(tmp_path):
-    with pytest.raises(UserError, match=r"config.json cannot be read"):
+    with pytest.raises(UserError, match=r"config.json is missing"):
         RunRecord(tmp_path).read_config()
 
 

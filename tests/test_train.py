@@ -11,13 +11,14 @@ import numpy as np
 import pytest
 import torch
 
+import run
 import train as training
 from checkpoint import save_tensors
 from cli import UserError
 from config import parse_args
 from data.formatted import array_path, write_array
 from data.observe import redraw
-from datasets import load_data
+from datasets import load_data, split_indices
 from hardware import find_hardware
 from loaders import BatchOrder
 from losses import LargeLossRejection
@@ -26,6 +27,7 @@ from record import METRICS
 from tests import releases, tiny
 from tests.tiny import SCHEMES, assert_same_tensors, load
 
+RECORDS = Path(__file__).parents[1] / "results" / "digits"
 SUMMARY = {
     "dataset", "mod_scheme", "delta_rel", "optimizer", "lr", "bsize", "seed", "num_epochs",
     "best_epoch", "epochs_run", "val_map", "val_map_observed", "test_map", "test_map_last",
@@ -200,7 +202,7 @@ def test_an_overwritten_run_stands_until_the_first_epoch_is_finished(
     printed = capsys.readouterr().out
     log = (run_dir / "train.log").read_text()
     assert printed.endswith(log)
-    assert "is replaced once the first epoch is finished" in log
+    assert "the run that lies there stands until the next epoch is finished" in log
     assert not (run_dir / "summary.json").exists()
 
 
@@ -231,11 +233,28 @@ def test_a_result_without_checkpoints_is_not_trained_over(folder, tmp_path):
         tiny.train(folder, tmp_path, "--num_epochs", "4", "--resume")
 
 
-@pytest.mark.parametrize("name", ["config.json", "summary.json"])
-def test_a_damaged_record_is_one_line(folder, tmp_path, name):
+def test_damaged_settings_are_one_line(folder, tmp_path):
     _, run_dir = tiny.train(folder, tmp_path)
-    (run_dir / name).write_text("{")
-    with pytest.raises(UserError, match=f"{name} is damaged .* --overwrite"):
+    (run_dir / "config.json").write_text("{")
+    with pytest.raises(UserError, match=r"config.json is no JSON: .* --overwrite"):
+        tiny.train(folder, tmp_path, "--resume")
+
+
+@pytest.mark.parametrize("content", ["{", "{}", "[]", '{"test_map": "x"}'])
+def test_a_damaged_result_is_had_again_from_the_checkpoint(folder, tmp_path, content):
+    summary, run_dir = tiny.train(folder, tmp_path)
+    (run_dir / "summary.json").write_text(content)
+    again, _ = tiny.train(folder, tmp_path, "--resume")
+    assert_same_tensors(again, summary)
+    assert json.loads((run_dir / "summary.json").read_text()) == again
+
+
+def test_a_damaged_result_without_checkpoints_is_one_line(folder, tmp_path):
+    _, run_dir = tiny.train(folder, tmp_path)
+    for checkpoint in run_dir.glob("*.pt"):
+        checkpoint.unlink()
+    (run_dir / "summary.json").write_text("{")
+    with pytest.raises(UserError, match=r"summary.json is no JSON: .* --overwrite"):
         tiny.train(folder, tmp_path, "--resume")
 
 
@@ -313,19 +332,20 @@ def test_a_best_model_that_was_not_written_any_more_is_restored(
 
 
 def test_a_best_model_that_is_lost_is_noticed_before_training(folder, tmp_path, monkeypatch):
-    best_in(monkeypatch, 2)
+    best_in(monkeypatch, 1)
     _, run_dir = tiny.train(folder, tmp_path)
     (run_dir / "bestmodel.pt").unlink()
     stop_in(monkeypatch, 4, error=AssertionError)
     with pytest.raises(UserError, match=r"bestmodel\.pt is missing: give --overwrite"):
         tiny.train(folder, tmp_path, "--resume", "--num_epochs", "4")
+    assert (run_dir / "summary.json").exists()
 
 
 def test_a_best_model_of_another_epoch_is_noticed_before_training(folder, tmp_path, monkeypatch):
-    best_in(monkeypatch, 2)
+    best_in(monkeypatch, 1)
     _, run_dir = tiny.train(folder, tmp_path)
-    save_tensors(run_dir / "bestmodel.pt", {**load(run_dir / "bestmodel.pt"), "epoch": 1})
-    with pytest.raises(UserError, match=r"is of epoch 1, not of the best, 2"):
+    save_tensors(run_dir / "bestmodel.pt", {**load(run_dir / "bestmodel.pt"), "epoch": 2})
+    with pytest.raises(UserError, match=r"is of epoch 2, not of the best, 1"):
         tiny.train(folder, tmp_path, "--resume", "--num_epochs", "4")
 
 
@@ -373,12 +393,56 @@ def test_the_golden_curve(tmp_path):
         assert int(row["selected"]) == expected["selected"]
 
 
-def test_a_run_that_goes_on_is_no_longer_finished(folder, tmp_path, monkeypatch):
-    _, run_dir = tiny.train(folder, tmp_path)
-    stop_in(monkeypatch, 4)
-    with pytest.raises(KeyboardInterrupt):
-        tiny.train(folder, tmp_path, "--num_epochs", "4", "--resume")
+def test_a_result_stands_until_another_epoch_is_finished(folder, tmp_path, monkeypatch):
+    summary, run_dir = tiny.train(folder, tmp_path)
+    for epoch in (4, 5):
+        stop_in(monkeypatch, epoch)
+        with pytest.raises(KeyboardInterrupt):
+            tiny.train(folder, tmp_path, "--num_epochs", "5", "--resume")
+        monkeypatch.undo()
+        if epoch == 4:
+            assert tiny.train(folder, tmp_path, "--resume")[0] == summary
     assert not (run_dir / "summary.json").exists()
+    with pytest.raises(UserError, match="--num_epochs 5, not --num_epochs 3"):
+        tiny.train(folder, tmp_path, "--resume")
+
+
+def test_settings_that_come_between_are_not_gone_on_with(folder, tmp_path, monkeypatch):
+    """Another run finishes in the folder while this one still reads its data."""
+    load_data_of_this_run = run.load_data
+
+    def slow(config, **options):
+        monkeypatch.undo()
+        tiny.train(folder, tmp_path, "--mod_scheme", "LL-Cp")
+        return load_data_of_this_run(config, **options)
+
+    monkeypatch.setattr(run, "load_data", slow)
+    with pytest.raises(UserError, match="started with --mod_scheme LL-Cp, not --mod_scheme LL-R"):
+        tiny.train(folder, tmp_path, "--resume")
+
+
+def test_val_images_of_unknown_truth_have_no_val_map_and_the_run_goes_on(tmp_path):
+    folder = tiny.make_folder(tmp_path)
+    labels = np.load(array_path(folder, "train", "labels")) * 2 - 1
+    labels[split_indices(30, 0.2, 1200)[1]] = 0
+    write_array(array_path(folder, "train", "labels"), labels)
+    test = np.load(array_path(folder, "val", "labels"))
+    write_array(array_path(folder, "val", "labels"), test * 2 - 1)
+    (folder / "dataset.json").write_text('{"truth": "partial"}')
+    flags = ("--val_set_variant", "observed")
+    summary, run_dir = tiny.train(folder, tmp_path, *flags)
+    assert summary["val_map"] is None
+    assert tiny.train(folder, tmp_path, *flags, "--resume")[0] == summary
+    tiny.train(folder, tmp_path, *flags, "--resume", "--num_epochs", "4")
+    assert len(metrics(run_dir)) == 4
+
+
+def test_committed_records_are_finished_runs():
+    """Made by an earlier version: what it did not write down cannot differ."""
+    (config,) = {path.parent for path in RECORDS.glob("*LL-R*seed1/config.json")}
+    words = ["--config", str(config / "config.json"), "--save_path", str(RECORDS), "--resume"]
+    summary = json.loads((config / "summary.json").read_text())
+    assert training.run_train(parse_args(words)) == summary
 
 
 def test_a_damaged_checkpoint_falls_back_to_the_one_before(folder, tmp_path, capsys):
