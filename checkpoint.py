@@ -81,7 +81,10 @@ class State:
                 ) from None
             return name
         if present:
-            raise UserError(f"{folder}: {' and '.join(present)} are damaged: give --overwrite")
+            raise UserError(
+                f"{folder}: {' and '.join(present)} are damaged, nothing is left to go on from: "
+                "give --overwrite to start anew (save bestmodel.pt and metrics.csv first)"
+            )
         return ""
 
     def _take(self, content: dict[str, Any]) -> None:

@@ -176,7 +176,8 @@ def run(main: Callable[[Sequence[str]], int | None], argv: Sequence[str] | None 
             sys.stdout.flush()
             return status
         except UserError as error:
-            print(f"error: {printable(' '.join(str(error).split()))}", file=sys.stderr)
+            print(f"error: {printable(str(error))}", file=sys.stderr)
+            _why_stdout_fails(probe="")
             return 2
         except OSError:
             reason = _why_stdout_fails()

@@ -136,17 +136,19 @@ class Data:
         for where, names in shared.items():
             if names:
                 yield f"images both {where}: {len(names):,}, {min(names)!r} for one"
-        observed = self.train.observed
-        if observed is not None and not (observed == 1).any():
-            yield "train: no label is observed positive"
+        empty = np.flatnonzero(~(self.test.best_known == 1).any(axis=0))
+        if len(empty):
+            name = self.classes[empty[0]]
+            yield f"test: classes without a positive label, whose AP is 0: {len(empty)}, {name!r}"
 
 
 def _oddities(name: str, split: Split) -> Iterator[str]:
     if split.skipped:
         yield f"{name}: images left out because they cannot be read: {len(split.skipped):,}"
-    repeated = len(split) - len(set(split.names.tolist()))
+    names, counts = np.unique(split.names, return_counts=True)
+    repeated, again = int((counts - 1).sum()), str(names[counts.argmax()])
     if repeated:
-        yield f"{name}: image names that were there before: {repeated:,}"
+        yield f"{name}: images that stand there more than once: {repeated:,}, {again!r} for one"
     if split.truth is not None and split.observed is not None:
         wrong_positives = int(((split.observed == 1) & (split.truth == -1)).sum())
         wrong_negatives = int(((split.observed == -1) & (split.truth == 1)).sum())
@@ -178,7 +180,7 @@ def load_data(config: Config, decode_once: bool = False) -> Data:
         data = _checked(data, config.num_workers, config.on_bad_image)
     if decode_once:
         data = _kept_decoded(data, config.cache, Path(config.data_root), config.num_workers)
-    _check_measurable(data, config.val_set_variant, config.dataset_dir)
+    _check_positives(data, config.train_set_variant, config.val_set_variant, config.dataset_dir)
     return data
 
 
@@ -243,13 +245,21 @@ def _check_variant(split: Split, flag: str, variant: str, folder: Path) -> None:
         )
 
 
-def _check_measurable(data: Data, val_set_variant: str, folder: Path) -> None:
-    """Raise UserError where a split without positive labels leaves no average precision at all."""
+def _check_positives(
+    data: Data, train_set_variant: str, val_set_variant: str, folder: Path
+) -> None:
+    """Raise UserError for a split without any: nothing could be learned, or measured."""
     if not (data.val.labels(val_set_variant) == 1).any():
         raise UserError(
             f"{folder}: no label of the {len(data.val)} val images is positive "
             f"(--val_set_variant {val_set_variant}), no mAP can choose the epoch: change "
             "--val_frac, --split_seed or --val_set_variant"
+        )
+    if not (data.train.labels(train_set_variant) == 1).any():
+        raise UserError(
+            f"{folder}: no label of the {len(data.train)} training images is positive "
+            f"(--train_set_variant {train_set_variant}), there is nothing to learn from: correct "
+            "the labels, or draw the observed ones again with python -m data.observe"
         )
     if not (data.test.best_known == 1).any():
         raise UserError(
@@ -276,9 +286,11 @@ def _checked(data: Data, num_workers: int, on_bad_image: str) -> Data:
             f"{len(errors):,} of {total:,} images cannot be read, {errors[0].path} the first: "
             "replace them, or give --on_bad_image skip to leave them out"
         )
+    if not errors:
+        print(f"{sum(map(len, data.splits.values())):,} images checked: all can be read")
     for name, found in bad.items():
         if len(found) == len(data.splits[name]):
-            raise UserError(f"no image of the {name} split can be read; {found[0]}")
+            raise UserError(f"no image of the {name} split can be read, {found[0].path} the first")
     return Data(
         data.classes, **{name: data.splits[name].without(found) for name, found in bad.items()}
     )

@@ -92,9 +92,11 @@ def read_file(path: Path) -> bytes:
 def read_json(path: Path) -> dict[str, Any]:
     """The object in a JSON file. Raises UserError where there is none."""
     try:
-        content = json.loads(read_file(path))
+        content = json.loads(read_file(path).decode("utf-8-sig"))
     except UserError:
         raise
+    except UnicodeDecodeError:
+        raise UserError(f"{path} is no UTF-8 text: save it as such") from None
     except (ValueError, RecursionError) as error:
         raise UserError(f"{path} is no JSON: {error}") from None
     if not isinstance(content, dict):

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import cli
 import config as settings
+import stopping
 
 
 def main(argv: Sequence[str]) -> None:
@@ -15,8 +16,8 @@ def main(argv: Sequence[str]) -> None:
     if config.dry_run:
         print(settings.describe(config))
         return
-    from train import run_train  # imports torch: --help and a wrong flag need not wait for it
-
+    with stopping.at_next_step():  # a library that is interrupted while it starts may crash
+        from train import run_train  # imports torch: --help and a wrong flag need not wait for it
     run_train(config)
 
 

@@ -32,7 +32,6 @@ _RESULTS = (
     "num_epochs", "best_epoch", "val_map", "val_map_observed", "test_map", "test_map_last",
 )  # fmt: skip
 _NUMBERS = tuple(name for name in METRICS if name != "phase")
-_ANEW = "give --overwrite to start anew"
 
 
 class RunRecord:
@@ -56,7 +55,10 @@ class RunRecord:
         """Print a line, above a progress bar if there is one, and keep it in train.log."""
         line = printable(line)
         self._do(partial(append_line, self.folder / "train.log", line))
-        tqdm.write(line)
+        try:
+            tqdm.write(line)
+        except OSError as error:
+            raise UserError(f"cannot write to standard output: {error.strerror}") from error
 
     def write_config(
         self,
@@ -64,12 +66,14 @@ class RunRecord:
         device: str,
         fingerprint: Mapping[str, str],
         resumed: bool,
+        skipped: Sequence[str] = (),
     ) -> None:
         """config.json: every setting, and under `environment` what else made the result.
 
-        `fingerprint`: of the data. The environments of a run that is `resumed` are all kept.
+        `fingerprint`: of the data; `skipped`: images left out of it. The environments of a run
+        that is `resumed` are all kept.
         """
-        now: dict[str, Any] = {**environment(device), "data": fingerprint}
+        now: dict[str, Any] = {**environment(device), "data": fingerprint, "skipped": skipped}
         if resumed:
             first = self.read_config()["environment"]
             now = {**first, "resumed": [*first.get("resumed", []), now]}
@@ -81,7 +85,7 @@ class RunRecord:
         config = self._read_json("config.json")
         about = config.setdefault("environment", {})
         if not (isinstance(about, dict) and isinstance(about.get("resumed", []), list)):
-            raise UserError(f"{self.folder / 'config.json'} is not what a run writes: {_ANEW}")
+            raise UserError(f"{self.folder / 'config.json'} is not what a run writes")
         return config
 
     def write_metrics(self, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -104,7 +108,7 @@ class RunRecord:
                 raise ValueError("it has no rows")
             return numbers
         except (ValueError, KeyError, csv.Error):
-            raise UserError(f"{path} is not what a run writes: {_ANEW}") from None
+            raise UserError(f"{path} is not what a run writes") from None
 
     def remove_summary(self) -> None:
         """Remove the result. Raises UserError where that may not be."""
@@ -126,7 +130,7 @@ class RunRecord:
         for name in _RESULTS:
             value = summary.get(name)
             if not (is_number(value) or (value is None and name.startswith("val_"))):
-                raise UserError(f"{self.folder / SUMMARY} holds no number {name}: {_ANEW}")
+                raise UserError(f"{self.folder / SUMMARY} holds no number {name}")
         return summary
 
     def _do(self, write: Callable[[], None]) -> None:
@@ -136,10 +140,7 @@ class RunRecord:
             self._held.append(write)
 
     def _read_json(self, name: str) -> dict[str, Any]:
-        try:
-            return read_json(self.folder / name)
-        except UserError as error:
-            raise UserError(f"{error}: {_ANEW}") from None
+        return read_json(self.folder / name)
 
     def _write_json(self, name: str, content: Mapping[str, Any]) -> None:
         self._write(name, json.dumps(content, indent=2) + "\n")

@@ -29,6 +29,8 @@ from models import ImageClassifier, build_model, parameter_groups
 from naming import written
 from record import RunRecord
 
+ANEW = "give --overwrite to start anew, or another --exp_name"
+
 
 @dataclass
 class Run:
@@ -73,9 +75,9 @@ def finished(config: Config, record: RunRecord) -> dict[str, Any] | None:
     _check_same_settings(config, record)
     try:
         summary = record.read_summary()
-    except UserError:
+    except UserError as error:
         if not has_checkpoint(record.folder):
-            raise
+            raise UserError(f"--resume: {error}: {ANEW}") from None
         summary = None  # it is damaged, and can be had again
     if summary and summary["num_epochs"] == config.num_epochs:
         unread = dataclasses.replace(config, check_images=False, on_bad_image="stop")
@@ -87,8 +89,7 @@ def finished(config: Config, record: RunRecord) -> dict[str, Any] | None:
         return summary
     if not has_checkpoint(record.folder):
         raise UserError(
-            f"--resume: {record.folder} holds a result but no checkpoint to go on from: "
-            "give --overwrite, or another --exp_name"
+            f"--resume: {record.folder} holds a result but no checkpoint to go on from: {ANEW}"
         )
     return None
 
@@ -115,11 +116,14 @@ def set_up(config: Config, record: RunRecord, held: contextlib.ExitStack) -> Run
         run.earlier = "run"
     if run.earlier:
         record.hold()
-    record.write_config(config.settings(), str(hardware), data.fingerprint(), bool(source))
+    prints = data.fingerprint()
+    record.write_config(config.settings(), str(hardware), prints, bool(source), data.skipped)
     for line in _describe(config, data, state.model, hardware):
         record.say(line)
     if run.earlier:
         record.say(f"the {run.earlier} that lies there stands until the next epoch is finished")
+    if config.resume and not source:
+        record.say("there is nothing to resume: starting")
     if source:
         damaged = f", {LAST} is damaged" if state.last_is_damaged else ""
         record.say(f"resumed after epoch {state.epoch} ({source}{damaged})")
@@ -151,7 +155,7 @@ def _restore_best(run: Run) -> None:
         return
     if not restore_best(state, folder, run.best_epoch, run.data.classes):
         lost = lost or f"{folder / BEST} is of epoch {saved}, not of the best, {run.best_epoch}"
-        raise UserError(f"--resume: {lost}: give --overwrite to start anew")
+        raise UserError(f"--resume: {lost}: {ANEW}")
 
 
 def _check_resume_is_asked(config: Config, folder: Path) -> None:
@@ -164,7 +168,10 @@ def _check_resume_is_asked(config: Config, folder: Path) -> None:
 
 def _check_same_settings(config: Config, record: RunRecord) -> None:
     """Raise UserError if a setting that changes results is not what the run was started with."""
-    saved = record.read_config()
+    try:
+        saved = record.read_config()
+    except UserError as error:
+        raise UserError(f"--resume: {error}: {ANEW}") from None
     differ = {
         name: value
         for name, value in config.settings().items()
@@ -176,8 +183,8 @@ def _check_same_settings(config: Config, record: RunRecord) -> None:
         before = " ".join(f"--{name} {written(saved.get(name))}" for name in differ)
         now = " ".join(f"--{name} {written(value)}" for name, value in differ.items())
         raise UserError(
-            f"--resume: {record.folder} was started with {before}, not {now}: "
-            "give what it was started with, or another --exp_name"
+            f"--resume: {record.folder} has {before}, not {now}: give what "
+            "it has (--config RUN/config.json does), or another --exp_name"
         )
 
 

@@ -6,6 +6,7 @@ Letters in shapes: B images of a mini-batch, N of a split, K classes, D features
 from __future__ import annotations
 
 import contextlib
+import signal
 import time
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from cli import UserError
 from config import Config, read_config
 from evaluation import evaluate
 from failures import explained
+from files import is_there
 from finite import LossWatch, NotFinite, not_finite
 from folder import BEST
 from hardware import Hardware
@@ -56,12 +58,13 @@ def run_train(config: Config) -> dict[str, Any]:
         try:
             with stopping.at_next_step():
                 _train(run)
-                summary = _test(run)
-        except KeyboardInterrupt:
-            with contextlib.suppress(OSError):  # Ctrl-C may have ended the reader of a pipe too
-                record.say(f"stopped, {_kept(run)}")
+                return _test(run)
+        except KeyboardInterrupt as stop:
+            with contextlib.suppress(UserError):  # Ctrl-C may have ended the reader of a pipe too
+                record.say(f"stopped{_by(stop)}, {_kept(run)}")
             raise
-        return summary
+        except UserError as error:
+            raise UserError(f"{error}; {_kept(run)}") from error
 
 
 def train_one_epoch(
@@ -107,6 +110,8 @@ def load_run(run_dir: str | Path) -> tuple[ImageClassifier, Config, tuple[str, .
     Raises UserError where the folder holds no such run.
     """
     folder = Path(run_dir)
+    if not is_there(folder / "config.json"):
+        raise UserError(f"{folder} holds no run (no config.json)")
     config = read_config(folder / "config.json")
     best = read_best(folder)
     model = best.fill(build_model(config.arch, len(best.classes)))
@@ -142,7 +147,7 @@ def _run_epoch(run: Run) -> dict[str, Any]:
     if names := not_finite(state.model.state_dict()):
         raise UserError(
             f"epoch {epoch} left numbers that are not finite in {', '.join(names[:3])} "
-            f"({len(names)} tensors): lower --lr (it is {config.lr:g}); {_kept(run)}"
+            f"({len(names)} tensors): lower --lr (it is {config.lr:g})"
         )
     return {
         "epoch": epoch,
@@ -165,16 +170,21 @@ def _not_finite_loss(run: Run, epoch: int, error: NotFinite) -> str:
     return (
         f"epoch {epoch}, step {error.step} of {len(order)}: the loss is {error.loss}: lower --lr "
         f"(it is {run.config.lr:g}), or look at the images of the mini-batch "
-        f"({', '.join(names[:NAMED])}{more}); {_kept(run)}"
+        f"({', '.join(names[:NAMED])}{more})"
     )
 
 
 def _kept(run: Run) -> str:
     """What a run that ends early leaves, and how to go on."""
     if run.state.kept:
-        return f"epochs 1 to {run.state.kept} are kept: the same command with --resume goes on"
+        how = "--resume instead of --overwrite" if run.config.overwrite else "--resume"
+        return f"epochs 1 to {run.state.kept} are kept: the same command with {how} goes on"
     stands = ", the earlier run stands" if run.earlier == "run" else ""
     return f"no epoch is finished yet{stands}: the same command starts anew"
+
+
+def _by(stop: KeyboardInterrupt) -> str:
+    return f" by {signal.Signals(stop.args[0]).name}" if stop.args else ""
 
 
 def _validate(run: Run) -> dict[str, float | None]:

@@ -126,8 +126,8 @@ def _read_part(folder: Path, part: str, known: str) -> Labelled:
         observed = _read_labels(path, len(names), (-1, 0, 1))
     if truth is not None and observed is not None and truth.shape != observed.shape:
         raise UserError(
-            f"{path} has {observed.shape[1]} columns, the true labels {truth.shape[1]}: "
-            f"draw it anew with python -m data.observe {shlex.quote(str(folder))}"
+            f"{path} has {observed.shape[1]} columns, the true labels {truth.shape[1]}: mend the "
+            f"wrong one (python -m data.observe {shlex.quote(str(folder))} draws the former anew)"
         )
     return Labelled(names, truth, observed)
 
@@ -160,7 +160,11 @@ def _read_labels(path: Path, num_images: int, values: tuple[int, ...]) -> np.nda
     if len(strange):
         partial = values == TRUTHS["full"] and np.isin(strange, TRUTHS["partial"]).all()
         hint = ', unless dataset.json says "truth": "partial"' if partial else ""
-        raise UserError(f"{path} holds {strange[0]}: a label is one of {values}{hint}")
+        row, column = np.argwhere(~np.isin(labels, values))[0]
+        raise UserError(
+            f"{path} holds {strange[0]} (row {row}, column {column}): a label is one of "
+            f"{values}{hint}"
+        )
     return labels.astype(np.int8)
 
 

@@ -599,8 +599,8 @@ RESUMED = [
 COCO_FILE = "coco/annotations/instances_train2014.json"
 VOC = "pascal/VOCtrainval_11-May-2012.tar"
 TOOLS = [
-    ("no run", nothing, "tools.evaluate runs", "runs/config.json"),
-    ("no folder", nothing, "tools.evaluate nowhere", "nowhere/config.json"),
+    ("no run", nothing, "tools.evaluate runs", "runs holds no run"),
+    ("no folder", nothing, "tools.evaluate nowhere", "nowhere holds no run"),
     ("a long name", nothing, f"tools.evaluate {LONG}", "File name too long"),
     ("wrong split", nothing, "tools.evaluate runs/run --split dev", "--split", "test, val, train"),
     ("no GPU of that number", nothing, "tools.evaluate runs/run --gpu_num -1", "--gpu_num"),

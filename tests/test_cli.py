@@ -181,10 +181,10 @@ def test_the_status_of_a_main_that_returns(result, status):
 
 def test_a_mistake_of_the_user_is_one_line_and_status_2(capsys):
     def main(argv):
-        raise UserError(f"--lr {argv[0]}:\n  must be\tpositive ")
+        raise UserError(f"image a\n\x1b[2J{argv[0]}.png is missing")
 
     assert cli.run(main, ["0"]) == 2
-    assert capsys.readouterr() == ("", "error: --lr 0: must be positive\n")
+    assert capsys.readouterr() == ("", "error: image a\\n\\x1b[2J0.png is missing\n")
 
 
 def test_the_command_line_is_the_default(monkeypatch):

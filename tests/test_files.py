@@ -160,5 +160,5 @@ def test_what_cannot_be_read_is_one_line(tmp_path, kind):
 @pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe", b"[1]", b"[" * 100_000])
 def test_what_is_no_json_object_is_one_line(tmp_path, content):
     (tmp_path / "x.json").write_bytes(content)
-    with pytest.raises(UserError, match=r"x.json (is no JSON|must hold)"):
+    with pytest.raises(UserError, match=r"x.json (is no JSON|is no UTF-8|must hold)"):
         read_json(tmp_path / "x.json")

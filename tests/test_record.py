@@ -80,7 +80,7 @@ def test_the_settings_come_back(tmp_path):
 def test_a_damaged_record_costs_one_line(tmp_path, name, content):
     (tmp_path / name).write_bytes(content)
     record = RunRecord(tmp_path)
-    with pytest.raises(UserError, match=f"{name} .*: give --overwrite") as caught:
+    with pytest.raises(UserError, match=name) as caught:
         record.read_config() if name == "config.json" else record.read_summary()
     assert len(str(caught.value).splitlines()) == 1
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -124,3 +125,24 @@ def test_every_training_command_of_the_readme_is_right(tmp_path):
                 parse_args(words[2:])
                 tried += 1
     assert tried >= 3
+
+
+def test_settings_that_are_not_those_of_the_result_are_refused(runs, tmp_path):
+    shutil.copytree(runs / "AN1", tmp_path / "run")
+    (tmp_path / "run" / "config.json").write_text("{}")
+    with pytest.raises(
+        UserError, match=r"is of a run with dataset .*, its config.json says digits"
+    ):
+        report.read_runs(tmp_path)
+
+
+def test_a_copy_of_a_run_counts_once(runs, tmp_path, capsys):
+    for name in ("a", "b"):
+        shutil.copytree(runs / "LL-R1", tmp_path / name)
+    assert [run.config.exp_name for run in report.read_runs(tmp_path)] == ["a"]
+    assert capsys.readouterr().err == f"warning: {tmp_path}/b repeats {tmp_path}/a: left out\n"
+
+
+def test_names_do_not_break_the_table():
+    assert report._escaped("a|b\n\x1b") == r"a\|b\n\x1b"
+    assert report._code("a `` b") == "``` a `` b ```"

@@ -417,7 +417,7 @@ def test_settings_that_come_between_are_not_gone_on_with(folder, tmp_path, monke
         return load_data_of_this_run(config, **options)
 
     monkeypatch.setattr(run, "load_data", slow)
-    with pytest.raises(UserError, match="started with --mod_scheme LL-Cp, not --mod_scheme LL-R"):
+    with pytest.raises(UserError, match="has --mod_scheme LL-Cp, not --mod_scheme LL-R"):
         tiny.train(folder, tmp_path, "--resume")
 
 

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 
 import cli
+import stopping
 from cli import UserError, printable
 
 
@@ -26,13 +27,13 @@ def main(argv: Sequence[str]) -> None:
     parser.add_argument("--amp", type=cli.choice("auto", "off", "bf16", "fp16"),
                         metavar="{auto,off,bf16,fp16}", help="(that of the run)")  # fmt: skip
     args = parser.parse_args(argv)
-    from datasets import load_data
-    from evaluation import evaluate, evaluation_loader
-    from failures import explained
-    from hardware import find_hardware
-    from instrumentation import mean_average_precision
-    from train import load_run
-
+    with stopping.at_next_step():  # a library that is interrupted while it starts may crash
+        from datasets import load_data
+        from evaluation import evaluate, evaluation_loader
+        from failures import explained
+        from hardware import find_hardware
+        from instrumentation import mean_average_precision
+        from train import load_run
     model, config, classes = load_run(args.run_dir)
     asked = {name: getattr(args, name) for name in ("data_root", "bsize", "num_workers", "amp")}
     given = {name: value for name, value in asked.items() if value is not None}

@@ -43,11 +43,34 @@ def read_runs(folder: Path) -> list[Run]:
         if summary is None:  # gone since it was listed
             continue
         config = read_config(path.with_name("config.json"))
+        _check_fits(config, summary, path)
         root, name = str(path.parents[1]), path.parent.name
         runs.append(Run(dataclasses.replace(config, save_path=root, exp_name=name), summary))
+    runs = _once_each(runs)
     if not runs:
         raise UserError(f"{folder} holds no finished run (no summary.json below it)")
     return runs
+
+
+def _once_each(runs: Sequence[Run]) -> list[Run]:
+    """The runs without those that repeat another's settings and seed, of which a warning tells."""
+    first: dict[str, Run] = {}
+    for run in runs:
+        kept = first.setdefault(command(dataclasses.replace(run.config, exp_name="")), run)
+        if kept is not run:
+            where = f"{run.config.run_dir} repeats {kept.config.run_dir}"
+            print(f"warning: {printable(where)}: left out", file=sys.stderr)
+    return list(first.values())
+
+
+def _check_fits(config: Config, summary: dict[str, Any], path: Path) -> None:
+    """Raise UserError where the settings and the result beside them are not of the same run."""
+    for name in ("dataset", "mod_scheme", "delta_rel", "optimizer", "lr", "bsize", "seed"):
+        if name in summary and summary[name] != getattr(config, name):
+            raise UserError(
+                f"{path} is of a run with {name} {summary[name]}, its config.json says "
+                f"{getattr(config, name)}: run it again"
+            )
 
 
 def group_by_method(runs: Sequence[Run]) -> list[list[Run]]:
