@@ -44,6 +44,7 @@ VARIANTS = {
 }
 RANDOM = "random moment"
 AT_ONCE = 2  # runs under way at the same time
+_OF_RESUMING = ("resumed ", "there is nothing to resume")
 _TIMES = ("seconds", "images_per_s")
 _DAMAGE = (OSError, ValueError, EOFError, RuntimeError, SyntaxError, KeyError, pickle.PickleError)
 
@@ -184,7 +185,7 @@ def differences(reference: Path, folder: Path) -> list[str]:
         except _DAMAGE as error:
             found.append(f"{name} is damaged ({error})")
     alien = set(_log(folder)) - set(_log(reference))
-    return found + [f"train.log: {line!r}" for line in alien if not line.startswith("resumed ")]
+    return found + [f"train.log: {line!r}" for line in alien if not line.startswith(_OF_RESUMING)]
 
 
 def _rows(path: Path) -> list[dict[str, str]]:

@@ -2,6 +2,7 @@
 
 import itertools
 import random
+import shutil
 import sys
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -9,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from tests import tiny
-from tests.faults import KINDS, Fault
+from tests.faults import KILLED, KINDS, Fault, start
 from tests.kills import (
     AT_ONCE,
     RANDOM,
@@ -67,6 +68,20 @@ def test_a_kill_inside_a_write_costs_nothing_that_was_finished(reference, tmp_pa
 def test_a_kill_in_the_last_line_of_the_log_leaves_no_half_line(reference, tmp_path):
     lines = reference.events.count(("train.log", "half"))
     assert_survives(reference, tmp_path, Fault("train.log", "half", lines - 1))
+
+
+@pytest.mark.parametrize("kind", ["half", "fsync"])
+@pytest.mark.parametrize("full", [False, True])
+def test_an_overwritten_run_stands_until_a_checkpoint_of_the_new_one_is_whole(
+    reference, tmp_path, kind, full
+):
+    folder = tmp_path / "run"
+    shutil.copytree(reference.folder, folder)
+    words = reference.cell.words(reference.data, tmp_path, "--overwrite", "--seed", "7")
+    struck = start(words, tmp_path / "a", folder, Fault("last.pt", kind, 0, full=full))
+    assert struck.status() == (2 if full else KILLED), struck.err
+    for path in reference.folder.iterdir():
+        assert (folder / path.name).read_bytes() == path.read_bytes()
 
 
 def test_a_lost_best_model_is_restored_though_that_too_is_killed(reference, tmp_path):
