@@ -13,6 +13,7 @@ import os
 import re
 import shlex
 import sys
+import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -265,8 +266,15 @@ def _parser() -> Parser:
         "loss schemes of Kim et al., CVPR 2022. What is not given comes from the recipe of the\n"
         "data set and scheme, then from the defaults below.",
         epilog="A true|false flag is written --flag, --flag true or --flag false.\n"
+        f"{_of_digits()}\n"
         "Example: python main.py --dataset digits --mod_scheme LL-R",
     )
+
+
+def _of_digits() -> str:
+    plain = {name: value for name, value in RECIPES["digits"].items() if name != "delta_rel"}
+    listed = ", ".join(f"{name} {written(value)}" for name, value in plain.items())
+    return textwrap.fill(f"digits, the default set, has defaults of its own: {listed}.", width=80)
 
 
 def _read_saved(path: str) -> dict[str, Any]:

@@ -61,7 +61,7 @@ def _on_disk(images: ImageFiles, folder: Path, needed: int, num_workers: int) ->
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{fingerprint(images)}.npy"
     with locked(path.with_suffix(".lock"), wait=True):
-        if not _is_whole(path, needed):
+        if not _is_whole(path):
             if shutil.disk_usage(folder).free < needed:
                 raise OSError(f"{folder} has too little space")
             _write(images, path, num_workers)
@@ -69,8 +69,13 @@ def _on_disk(images: ImageFiles, folder: Path, needed: int, num_workers: int) ->
     return Array(torch.from_numpy(np.load(path, mmap_mode="c", allow_pickle=False)))
 
 
-def _is_whole(path: Path, needed: int) -> bool:
-    return path.exists() and path.stat().st_size >= needed
+def _is_whole(path: Path) -> bool:
+    """Whether the file is there, and as long as its header says."""
+    try:
+        np.load(path, mmap_mode="r", allow_pickle=False)
+    except (FileNotFoundError, ValueError, EOFError):
+        return False
+    return True
 
 
 def _write(images: ImageFiles, path: Path, num_workers: int) -> None:

@@ -756,3 +756,15 @@ def test_digits_at_another_size():
     data = load_data(config.parse_args(["--dataset", "digits", "--image_size", "48"]))
     assert pixels(data.train).shape == (2400, 3, 48, 48)
     assert pixels(data.train).dtype == torch.uint8
+
+
+def test_a_cache_that_is_cut_off_is_made_again(pictures):
+    """As by a disk that was copied or repaired badly."""
+    argv = ["--dataset", str(pictures), *FAST, "--cache", "disk"]
+    settings = config.parse_args([*argv, "--data_root", str(pictures / "root")])
+    places = list(range(6))
+    before, _ = load_data(settings, decode_once=True).test.images.__getitems__(places)
+    for path in (pictures / "root" / "cache").glob("*.npy"):
+        path.write_bytes(path.read_bytes()[:-100])
+    after, _ = load_data(settings, decode_once=True).test.images.__getitems__(places)
+    assert torch.equal(after, before)
