@@ -101,13 +101,13 @@ def test_a_signal_to_all_while_the_images_are_checked_is_no_fault(tmp_path):
 def test_ctrl_c_that_ends_the_reader_of_a_pipe_too_is_still_130(tmp_path):
     """As of `python main.py ... | tee log` in a terminal."""
     config = tiny.settings(tiny.make_folder(tmp_path), tmp_path, "--num_epochs", "2000")
-    process = start(config)
-    assert process.stdout is not None
-    while not process.stdout.readline().startswith("epoch  1/"):
-        pass
-    process.stdout.close()
-    os.killpg(process.pid, signal.SIGINT)
-    assert process.wait(timeout=60) == 130
+    with start(config) as process:
+        assert process.stdout is not None
+        while not process.stdout.readline().startswith("epoch  1/"):
+            pass
+        process.stdout.close()
+        os.killpg(process.pid, signal.SIGINT)
+        assert process.wait(timeout=60) == 130
     assert (config.run_dir / "train.log").read_text().endswith("--resume goes on\n")
 
 
