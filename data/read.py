@@ -156,16 +156,21 @@ def _read_labels(path: Path, num_images: int, values: tuple[int, ...]) -> np.nda
         )
     if not labels.size:
         raise UserError(f"{path} is empty, of shape {labels.shape}: make it again")
-    strange = labels[~np.isin(labels, values)]
-    if len(strange):
-        partial = values == TRUTHS["full"] and np.isin(strange, TRUTHS["partial"]).all()
+    strange = ~_is_one_of(labels, values)
+    if strange.any():
+        partial = values == TRUTHS["full"] and _is_one_of(labels, TRUTHS["partial"]).all()
         hint = ', unless dataset.json says "truth": "partial"' if partial else ""
-        row, column = np.argwhere(~np.isin(labels, values))[0]
+        row, column = np.argwhere(strange)[0]
         raise UserError(
-            f"{path} holds {strange[0]} (row {row}, column {column}): a label is one of "
+            f"{path} holds {labels[row, column]} (row {row}, column {column}): a label is one of "
             f"{values}{hint}"
         )
     return labels.astype(np.int8)
+
+
+def _is_one_of(labels: np.ndarray, values: tuple[int, ...]) -> np.ndarray:
+    """As np.isin, which in numpy 1.26 fails on unsigned numbers."""
+    return np.logical_or.reduce([labels == value for value in values])
 
 
 def _read(path: Path, kinds: str, dimensions: int) -> np.ndarray:
