@@ -12,7 +12,7 @@ from io import FileIO
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from cli import UserError
+from cli import UserError, printable
 
 _NO_LOCKS = (errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK)
 _TEMPORARY = ".tmp"  # the end of the names of files that are not whole yet
@@ -149,5 +149,6 @@ def locked(path: Path, wait: bool) -> Iterator[None]:
         except OSError as error:
             if error.errno not in _NO_LOCKS:
                 raise
-            print(f"warning: {path.parent} lies on a disk without locks", file=sys.stderr)
+            said = printable(f"warning: {path.parent} lies on a disk without locks")
+            print(said, file=sys.stderr)
         yield

@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from cli import printable
 from files import locked
 from loaders import Array, BatchOrder, ImageFiles, batches, make_loader, progress
 
@@ -43,7 +44,8 @@ def keep_decoded(
             rows[index] = batch
         return Array(rows)
     except (OSError, RuntimeError) as error:  # torch raises RuntimeError where memory runs out
-        print(f"warning: no cache, {needed / 1e9:.1f} GB are needed: {error}", file=sys.stderr)
+        said = f"warning: no cache, {needed / 1e9:.1f} GB are needed: {error}"
+        print(printable(said), file=sys.stderr)
         return images
 
 
