@@ -1,7 +1,7 @@
 """What training sees of the data: the formatted arrays, split into train, val and test.
 
 Letters in shapes: N images of a split, K classes. Labels are 1 positive, -1 negative and 0 not
-annotated (int8), whatever the files hold.
+annotated (int8), dense or sparse (data/labels.py), whatever the files hold.
 """
 
 from __future__ import annotations
@@ -9,9 +9,10 @@ from __future__ import annotations
 import hashlib
 import json
 import shlex
-from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,12 +22,16 @@ from config import Config
 from data import digits
 from data.cache import keep_decoded
 from data.check import bad_images
+from data.draw import Draw
 from data.formatted import PARTS
-from data.observe import observe_labels
-from data.read import Labelled, read_folder
+from data.labels import Labels, count, digest, observed_or_negative
+from data.observe import drawn
+from data.read import Folder, Labelled, read_folder
 from loaders import Array, BadImage, ImageFiles
+from oddities import oddities
 
 SKIPPED = "skipped images"
+_DIGITS_DRAW = Draw(num_pos=1, num_neg=0, seed=1200)
 
 
 @dataclass(frozen=True)
@@ -35,16 +40,16 @@ class Split:
 
     images: ImageFiles | Array
     names: np.ndarray  # str [N], of the images
-    truth: np.ndarray | None  # int8 [N, K]; None where only annotations are at hand
-    observed: np.ndarray | None  # int8 [N, K]; None where only the truth is at hand
+    truth: Labels | None  # [N, K]; None where only annotations are at hand
+    observed: Labels | None  # [N, K]; None where only the truth is at hand
     skipped: tuple[str, ...] = ()  # names of images left out because they cannot be read
     whole: dict[str, str] | None = None  # the digests before that
 
     def __len__(self) -> int:
         return len(self.images)
 
-    def labels(self, variant: str) -> np.ndarray:
-        """The labels of a variant, "clean" or "observed", int8 [N, K]."""
+    def labels(self, variant: str) -> Labels:
+        """The labels of a variant, "clean" or "observed", [N, K]."""
         labels = self.truth if variant == "clean" else self.observed
         assert labels is not None, "load_data refuses a variant that the files do not hold"
         return labels
@@ -52,11 +57,11 @@ class Split:
     @property
     def observed_or_negative(self) -> np.ndarray | None:
         """The observed labels, int8 [N, K], with -1 where nothing is annotated."""
-        return None if self.observed is None else np.where(self.observed == 1, 1, -1)
+        return None if self.observed is None else observed_or_negative(self.observed)
 
     @property
-    def best_known(self) -> np.ndarray:
-        """The labels to measure by, int8 [N, K]: the truth, or else `observed_or_negative`."""
+    def best_known(self) -> Labels:
+        """The labels to measure by, [N, K]: the truth, or else `observed_or_negative`."""
         labels = self.observed_or_negative if self.truth is None else self.truth
         assert labels is not None, "a split has at least one kind of labels"
         return labels
@@ -64,7 +69,10 @@ class Split:
     def take(self, places: np.ndarray) -> Split:
         """The images at these places alone, in that order."""
         truth = None if self.truth is None else self.truth[places]
-        observed = None if self.observed is None else self.observed[places]
+        if self.observed is self.truth:
+            observed = truth
+        else:
+            observed = None if self.observed is None else self.observed[places]
         return Split(self.images.take(places), self.names[places], truth, observed)
 
     def without(self, places: Collection[int]) -> Split:
@@ -81,33 +89,40 @@ class Split:
         """
         if self.whole:
             return self.whole
-        labels = {"truth": self.truth, "observed": self.observed}
-        found = {kind: "none" if a is None else _digest(a) for kind, a in labels.items()}
-        return {"images": _digest_of_names(self.names.tolist()), **found}
+        truth = "none" if self.truth is None else digest(self.truth)
+        same = self.observed is self.truth
+        observed = "none" if self.observed is None else truth if same else digest(self.observed)
+        names = _digest_of_names(self.names.tolist())
+        return {"images": names, "truth": truth, "observed": observed}
 
 
 def _digest_of_names(names: Sequence[str]) -> str:
     return hashlib.sha256("\0".join(names).encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
-def _digest(array: np.ndarray) -> str:
-    content = f"{array.shape}".encode() + array.astype(np.int8).tobytes()
-    return hashlib.sha256(content).hexdigest()[:16]
-
-
 @dataclass(frozen=True)
 class Data:
-    """A data set: train and val are cut from the official training set, test is its val set."""
+    """A data set: train and val are cut from the official training set, test is its val set.
+
+    Where a set has its own images for choosing the epoch (`dev`), these are val.
+    """
 
     classes: tuple[str, ...]
     train: Split
     val: Split
     test: Split
+    own_val: bool = False  # whether val is the set's own, not cut from train
+    groups: Mapping[str, Sequence[int]] = field(default_factory=dict)  # columns, by name
+    drawn: Mapping[str, Any] | None = None  # how the observed labels were drawn, where known
 
     @property
     def splits(self) -> dict[str, Split]:
         """The three splits by name."""
         return {"train": self.train, "val": self.val, "test": self.test}
+
+    def with_splits(self, splits: Mapping[str, Split]) -> Data:
+        """The same with these three splits."""
+        return replace(self, train=splits["train"], val=splits["val"], test=splits["test"])
 
     @property
     def skipped(self) -> tuple[str, ...]:
@@ -128,35 +143,7 @@ class Data:
 
     def warnings(self) -> Iterator[str]:
         """What is odd about the data although it can be trained on, a line each."""
-        for name, split in self.splits.items():
-            yield from _oddities(name, split)
-        train, val, test = (set(split.names.tolist()) for split in self.splits.values())
-        shared = {"in train and in val": train & val}
-        shared["in training (train or val) and in test"] = (train | val) & test
-        for where, names in shared.items():
-            if names:
-                yield f"images both {where}: {len(names):,}, {min(names)!r} for one"
-        empty = np.flatnonzero(~(self.test.best_known == 1).any(axis=0))
-        if len(empty):
-            name = self.classes[empty[0]]
-            yield f"test: classes without a positive label, whose AP is 0: {len(empty)}, {name!r}"
-
-
-def _oddities(name: str, split: Split) -> Iterator[str]:
-    if split.skipped:
-        yield f"{name}: images left out because they cannot be read: {len(split.skipped):,}"
-    names, counts = np.unique(split.names, return_counts=True)
-    repeated, again = int((counts - 1).sum()), str(names[counts.argmax()])
-    if repeated:
-        yield f"{name}: images that stand there more than once: {repeated:,}, {again!r} for one"
-    if split.truth is not None and split.observed is not None:
-        wrong_positives = int(((split.observed == 1) & (split.truth == -1)).sum())
-        wrong_negatives = int(((split.observed == -1) & (split.truth == 1)).sum())
-        if wrong_positives or wrong_negatives:
-            yield (
-                f"{name}: {wrong_positives:,} labels are observed positive but negative in truth, "
-                f"{wrong_negatives:,} the other way round"
-            )
+        return oddities(self)
 
 
 def load_data(config: Config, decode_once: bool = False) -> Data:
@@ -165,17 +152,13 @@ def load_data(config: Config, decode_once: bool = False) -> Data:
     With `check_images`, or `on_bad_image` skip, every image is read first. Raises UserError where
     files are missing, wrong, or disagree.
     """
-    classes, official, test = _read(config)
-    _check_variant(official, "--train_set_variant", config.train_set_variant, config.dataset_dir)
-    _check_variant(official, "--val_set_variant", config.val_set_variant, config.dataset_dir)
-    train, val = split_indices(len(official), config.val_frac, config.split_seed)
-    train, val = subsample(train, val, config.ss_frac_train, config.ss_frac_val, config.ss_seed)
-    if not (len(train) and len(val)):
-        raise UserError(
-            f"--val_frac {config.val_frac:g} of {len(official)} images leaves {len(train)} to "
-            f"train and {len(val)} to validate on: change it, --ss_frac_train or --ss_frac_val"
-        )
-    data = Data(classes, official.take(train), official.take(val), test)
+    data = _digits(config.image_size) if config.dataset == "digits" else _from_folder(config)
+    for flag, split, variant in (
+        ("--train_set_variant", data.train, config.train_set_variant),
+        ("--val_set_variant", data.val, config.val_set_variant),
+    ):
+        _check_variant(split, flag, variant, config.dataset_dir)
+    data = _cut(data, config)
     if config.check_images or config.on_bad_image == "skip":
         data = _checked(data, config.num_workers, config.on_bad_image)
     if decode_once:
@@ -206,30 +189,59 @@ def subsample(
     return kept[0], kept[1]
 
 
-def _read(config: Config) -> tuple[tuple[str, ...], Split, Split]:
-    """The class names, the official training part and the official val part (our test split)."""
-    size = config.image_size
-    if config.dataset == "digits":
-        train, test = (_digits(part, size) for part in PARTS)
-        return digits.CLASSES, train, test
+def _cut(data: Data, config: Config) -> Data:
+    """The data with val cut from train, unless it has its own, and both subsampled."""
+    if data.own_val:
+        train, val = np.arange(len(data.train)), np.arange(len(data.val))
+    else:
+        train, val = split_indices(len(data.train), config.val_frac, config.split_seed)
+    train, val = subsample(train, val, config.ss_frac_train, config.ss_frac_val, config.ss_seed)
+    if not (len(train) and len(val)):
+        cut = "" if data.own_val else f"--val_frac {config.val_frac:g} of "
+        raise UserError(
+            f"{cut}{len(data.train)} images leaves {len(train)} to "
+            f"train and {len(val)} to validate on: change it, --ss_frac_train or --ss_frac_val"
+        )
+    return replace(data, train=data.train.take(train), val=data.val.take(val))
+
+
+def _from_folder(config: Config) -> Data:
+    """The data of a formatted folder; without a `dev` part, val is not cut from train yet."""
     folder = read_folder(config.dataset_dir, config.dataset)
 
     def split(part: Labelled) -> Split:
-        return Split(ImageFiles(folder.images, part.names, size), *part)
+        return Split(ImageFiles(folder.images, part.names, config.image_size), *part)
 
-    return folder.classes, split(folder.train), split(folder.val)
+    train = split(folder.train)
+    val = train if folder.dev is None else split(folder.dev)
+    own_val, how = folder.dev is not None, drawn(config.dataset_dir, _drawn_labels(folder))
+    return Data(folder.classes, train, val, split(folder.val), own_val, folder.groups, how)
 
 
-def _digits(part: str, image_size: int) -> Split:
+def _drawn_labels(folder: Folder) -> dict[str, Labels]:
+    """The observed labels that are not simply all that is known, by part."""
+    return {
+        name: part.observed
+        for name, part in folder.parts.items()
+        if part.observed is not None and part.observed is not part.truth
+    }
+
+
+def _digits(image_size: int) -> Data:
+    """The embedded set; val is not cut from train yet."""
+    train, test = (_digits_part(part, image_size) for part in PARTS)
+    return Data(digits.CLASSES, train, train, test, drawn=_DIGITS_DRAW.record())
+
+
+def _digits_part(part: str, image_size: int) -> Split:
     canvases = digits.compose(part)
     images = torch.from_numpy(canvases.images)
     if image_size != images.shape[-1]:
         from torchvision.transforms.v2.functional import resize
 
         images = resize(images, [image_size, image_size], antialias=True)
-    observed = observe_labels(canvases.labels, num_pos=1, num_neg=0, seed=1200)
     names = np.array([f"{part} canvas {place}" for place in range(len(images))])
-    return Split(Array(images), names, canvases.labels * 2 - 1, observed)
+    return Split(Array(images), names, canvases.labels * 2 - 1, _DIGITS_DRAW(canvases.labels))
 
 
 def _check_variant(split: Split, flag: str, variant: str, folder: Path) -> None:
@@ -249,19 +261,19 @@ def _check_positives(
     data: Data, train_set_variant: str, val_set_variant: str, folder: Path
 ) -> None:
     """Raise UserError for a split without any: nothing could be learned, or measured."""
-    if not (data.val.labels(val_set_variant) == 1).any():
+    if not count(data.val.labels(val_set_variant), 1):
         raise UserError(
             f"{folder}: no label of the {len(data.val)} val images is positive "
             f"(--val_set_variant {val_set_variant}), no mAP can choose the epoch: change "
             "--val_frac, --split_seed or --val_set_variant"
         )
-    if not (data.train.labels(train_set_variant) == 1).any():
+    if not count(data.train.labels(train_set_variant), 1):
         raise UserError(
             f"{folder}: no label of the {len(data.train)} training images is positive "
             f"(--train_set_variant {train_set_variant}), there is nothing to learn from: correct "
             "the labels, or draw the observed ones again with python -m data.observe"
         )
-    if not (data.test.best_known == 1).any():
+    if not count(data.test.best_known, 1):
         raise UserError(
             f"{folder}: no label of the {len(data.test)} test images is positive, no mAP can be "
             "measured: correct formatted_val_labels.npy"
@@ -291,8 +303,8 @@ def _checked(data: Data, num_workers: int, on_bad_image: str) -> Data:
     for name, found in bad.items():
         if len(found) == len(data.splits[name]):
             raise UserError(f"no image of the {name} split can be read, {found[0].path} the first")
-    return Data(
-        data.classes, **{name: data.splits[name].without(found) for name, found in bad.items()}
+    return data.with_splits(
+        {name: data.splits[name].without(places) for name, places in bad.items()}
     )
 
 
@@ -312,4 +324,4 @@ def _kept_decoded(data: Data, mode: str, data_root: Path, num_workers: int) -> D
             for name, split in splits.items():
                 own = images.take(np.searchsorted(files, split.names))
                 kept[name] = replace(split, images=own)
-    return Data(data.classes, **kept)
+    return data.with_splits(kept)

@@ -22,11 +22,17 @@ def evaluate(forward: Callable[[Tensor], Tensor], images: DataLoader, hardware: 
     """
     if isinstance(forward, nn.Module):
         forward.eval()
-    results = []
+    results, done = torch.empty(0), 0
     for x, _ in progress(batches(images, hardware.device), len(images), "evaluate"):
         with hardware.autocast():
-            results.append(forward(x).float())
-    return torch.cat(results).cpu()
+            result = forward(x).float()
+        if not done:  # filled in place: to join the parts at the end would take twice the memory
+            order = images.batch_sampler
+            assert isinstance(order, BatchOrder)
+            results = result.new_empty((order.num_images, *result.shape[1:]))
+        results[done : done + len(result)] = result
+        done += len(result)
+    return results.cpu()
 
 
 def evaluation_loader(

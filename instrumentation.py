@@ -19,23 +19,31 @@ import torch
 from torch import Tensor
 
 from cli import UserError
+from data.labels import Labels, annotated_by_class
 from files import write_atomically
 
 
-def mean_average_precision(scores: np.ndarray, labels: np.ndarray) -> tuple[float, np.ndarray]:
+def mean_average_precision(scores: np.ndarray, labels: Labels) -> tuple[float, np.ndarray]:
     """The mean over classes of the average precision, and that of each class [K], in percent.
 
-    `scores` float [N, K]; `labels` [N, K] in {-1, 0, 1}, entries of 0 are left out. A class
-    without annotated entries is NaN and left out of the mean; one without positives counts 0.
+    `scores` float [N, K]; `labels` [N, K] in {-1, 0, 1}, dense or sparse, entries of 0 are left
+    out. A class without annotated entries is NaN and left out of the mean; one without positives
+    counts 0.
     Raises UserError for scores that are no finite numbers.
     """
     if not np.isfinite(scores).all():
         raise UserError("the network's scores are no finite numbers: train it with a lower --lr")
-    columns = zip(np.asarray(scores).T, np.asarray(labels).T, strict=True)
-    ap = np.array([_average_precision(score[label != 0], label[label != 0] == 1)
-                   for score, label in columns])  # fmt: skip
+    annotated = enumerate(annotated_by_class(labels))
+    ap = np.array(
+        [_average_precision(scores[rows, k], positive) for k, (rows, positive) in annotated]
+    )
+    return mean_of_known(ap), ap
+
+
+def mean_of_known(ap: np.ndarray) -> float:
+    """The mean of the APs that are not NaN, or NaN."""
     known = ap[~np.isnan(ap)]
-    return (float(known.mean()) if len(known) else float("nan")), ap
+    return float(known.mean()) if len(known) else float("nan")
 
 
 def _average_precision(scores: np.ndarray, positive: np.ndarray) -> float:

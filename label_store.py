@@ -6,62 +6,87 @@ Letters in shapes: B images of a mini-batch, N of the training split, K classes.
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 from torch import Tensor
+
+from data.labels import Labels, is_sparse
+from label_tables import DenseCorrections, DenseTable, SparseCorrections, SparseTable
 
 
 class LabelStore:
     """Owns the labels of the training split and looks them up by index on the device.
 
-    Corrections lie beside the human labels, never over them.
+    Corrections lie beside the human labels, never over them. A sparse table stays sparse: a label
+    costs 5 bytes, a correction 2 to 6, and what is looked up is a dense mini-batch.
     """
 
     def __init__(
-        self, human: np.ndarray, truth: np.ndarray | None, device: torch.device | str = "cpu"
+        self, human: Labels, truth: Labels | None, device: torch.device | str = "cpu"
     ) -> None:
-        """`human`, `truth`: int8 [N, K] in {-1, 0, 1}; truth None where it is unknown."""
-        self._human = torch.as_tensor(human, dtype=torch.int8, device=device)
-        self._corrected = torch.zeros_like(self._human, dtype=torch.bool)
-        known = np.zeros_like(human) if truth is None else truth
-        self._truth = torch.as_tensor(known, dtype=torch.int8, device=device)
+        """`human`, `truth`: [N, K] in {-1, 0, 1}; truth None where it is unknown."""
+        self._human = _table(human, device)
+        self._truth = self._human if truth is human or truth is None else _table(truth, device)
+        self._knows = truth is not None
+        corrections = SparseCorrections if is_sparse(human) else DenseCorrections
+        self._corrected = corrections(human.shape, device)
+        # sums of bytes and of products: the same for dense and for sparse tables
+        missing = 0 if truth is None else (truth == 1).sum() - ((truth == 1) * (human != 0)).sum()
+        self._hides = bool(missing)
+        self._missing = torch.tensor(int(missing), device=device)
+        self._found = torch.zeros((), dtype=torch.int64, device=device)
 
     def observed(self, index: Tensor) -> Tensor:
         """The labels to train on, float [B, K]: the human ones, and 1 where corrected."""
-        return self.human(index).masked_fill(self._corrected[index], 1.0)
+        return self._corrected.mark(self.human(index), index)
 
     def human(self, index: Tensor) -> Tensor:
         """The labels as annotated, float [B, K]."""
-        return self._human[index].float()
+        return self._human.rows(index).float()
 
     def truth(self, index: Tensor) -> Tensor:
         """The true labels, int8 [B, K]; 0 where unknown."""
-        return self._truth[index]
+        rows = self._truth.rows(index)
+        return rows if self._knows else torch.zeros_like(rows)
 
     def correct(self, index: Tensor, selected: Tensor) -> None:
         """Make the `selected` labels (bool [B, K]) of the images `index` positive for good.
 
         No image may stand twice in `index`.
         """
-        self._corrected[index] = self._corrected[index] | selected
+        new = selected & ~self._corrected.rows(index)
+        if self._hides:
+            missing = (self.truth(index) == 1) & (self._human.rows(index) == 0)
+            self._found += (new & missing).sum()
+        self._corrected.add(index, new)
 
     def false_negatives(self) -> Tensor:
         """How many truly positive labels are not annotated, a scalar on the device."""
-        return self._missing().sum()
+        return self._missing
 
     def corrected_false_negatives(self) -> Tensor:
         """How many of those are corrected by now, a scalar on the device."""
-        return (self._missing() & self._corrected).sum()
+        return self._found
 
-    def _missing(self) -> Tensor:
-        return (self._truth == 1) & (self._human == 0)
+    def nbytes(self) -> int:
+        """The memory of labels and corrections, in bytes; a truth that is the same counts once."""
+        tables = {id(table): table for table in (self._human, self._truth, self._corrected)}
+        return sum(held.nbytes for table in tables.values() for held in table.tensors())
+
+    def corrections(self) -> int:
+        """How many labels are corrected by now."""
+        return self._corrected.count()
 
     def state_dict(self) -> dict[str, Tensor]:
-        """The corrections, for the checkpoint."""
-        return {"corrected": self._corrected.cpu()}
+        """The corrections, for the checkpoint, and how many of them are truly positive."""
+        return {**self._corrected.state_dict(), "found": self._found.cpu()}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         """Take the corrections of a checkpoint. Raises ValueError if they are of other data."""
-        if state["corrected"].shape != self._corrected.shape:
-            raise ValueError("the corrections are of a set of another size")
-        self._corrected.copy_(state["corrected"])
+        if state["found"].shape != () or state["found"].is_floating_point():
+            raise ValueError("found is no whole number")
+        self._corrected.load_state_dict(state)
+        self._found.copy_(state["found"])
+
+
+def _table(labels: Labels, device: torch.device | str) -> DenseTable | SparseTable:
+    return (SparseTable if is_sparse(labels) else DenseTable)(labels, device)

@@ -64,16 +64,14 @@ class RunRecord:
         self,
         settings: Mapping[str, Any],
         device: str,
-        fingerprint: Mapping[str, str],
+        data: Mapping[str, Any],
         resumed: bool,
-        skipped: Sequence[str] = (),
     ) -> None:
         """config.json: every setting, and under `environment` what else made the result.
 
-        `fingerprint`: of the data; `skipped`: images left out of it. The environments of a run
-        that is `resumed` are all kept.
+        `data`: what is to be known of it. The environments of a run that is `resumed` are all kept.
         """
-        now: dict[str, Any] = {**environment(device), "data": fingerprint, "skipped": skipped}
+        now: dict[str, Any] = {**environment(device), **data}
         if resumed:
             first = self.read_config()["environment"]
             now = {**first, "resumed": [*first.get("resumed", []), now]}

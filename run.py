@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader
 from checkpoint import State, read_best, restore_best
 from cli import UserError
 from config import FLAGS, Config
+from data.labels import share_annotated
 from datasets import SKIPPED, Data, load_data
 from evaluation import evaluate, evaluation_loader
 from files import is_there
@@ -116,8 +117,8 @@ def set_up(config: Config, record: RunRecord, held: contextlib.ExitStack) -> Run
         run.earlier = "run"
     if run.earlier:
         record.hold()
-    prints = data.fingerprint()
-    record.write_config(config.settings(), str(hardware), prints, bool(source), data.skipped)
+    about = {"data": data.fingerprint(), "drawn": data.drawn, "skipped": data.skipped}
+    record.write_config(config.settings(), str(hardware), about, bool(source))
     for line in _describe(config, data, state.model, hardware):
         record.say(line)
     if run.earlier:
@@ -266,14 +267,16 @@ def _describe(
     config: Config, data: Data, model: ImageClassifier, hardware: Hardware
 ) -> Iterator[str]:
     """What is trained on what, a line each."""
-    observed = (data.train.labels(config.train_set_variant) != 0).mean()
+    observed = share_annotated(data.train.labels(config.train_set_variant))
     millions = sum(parameter.numel() for parameter in model.parameters()) / 1e6
     start = "from scratch" if config.weights == "none" else f"from {config.weights}"
     yield (
         f"{config.dataset}: {len(data.train):,} train, {len(data.val):,} val and "
         f"{len(data.test):,} test images, {len(data.classes)} classes, "
-        f"{observed:.1%} of the training labels observed"
+        f"{observed:.{1 if observed >= 0.001 else 3}%} of the training labels observed"
     )
+    if data.own_val:
+        yield "val: the set's own images, --val_frac cuts none from train"
     yield from (f"warning: {line}" for line in data.warnings())
     yield f"{config.arch} {start}, {millions:.2f} M parameters, on {hardware}"
     yield (

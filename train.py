@@ -20,13 +20,14 @@ import stopping
 from checkpoint import State, read_best
 from cli import UserError
 from config import Config, read_config
+from data.labels import share_annotated
 from evaluation import evaluate
 from failures import explained
 from files import is_there
 from finite import LossWatch, NotFinite, not_finite
 from folder import BEST
 from hardware import Hardware
-from instrumentation import LabelAudit, draw_curves, mean_average_precision
+from instrumentation import LabelAudit, draw_curves, mean_average_precision, mean_of_known
 from loaders import BatchOrder, batches, epoch_rng, progress
 from losses import assume_negative_loss
 from models import ImageClassifier, build_model
@@ -194,7 +195,7 @@ def _validate(run: Run) -> dict[str, float | None]:
     kinds = (("val_map", val.truth), ("val_map_observed", val.observed_or_negative))
     return {
         name: mean_average_precision(scores, labels)[0]
-        if labels is not None and labels.any()
+        if labels is not None and share_annotated(labels)
         else None
         for name, labels in kinds
     }
@@ -215,6 +216,8 @@ def _test(run: Run) -> dict[str, Any]:
     test_map, ap = _test_map(run)
     best_row = rows[best.epoch - 1]
     ap_of = zip(run.data.classes, ap.tolist(), strict=True)
+    groups = {name: _or_none(mean_of_known(ap[list(columns)]))
+              for name, columns in run.data.groups.items()}  # fmt: skip
     summary = {
         **{name: getattr(config, name) for name in SUMMARIZED},
         "best_epoch": best.epoch,
@@ -226,7 +229,8 @@ def _test(run: Run) -> dict[str, Any]:
         "seconds": sum(row["seconds"] for row in rows) + time.perf_counter() - start,
         "empty_classes": int((ap == 0).sum()),
         "skipped_images": len(run.data.skipped),
-        "test_ap": {name: None if np.isnan(value) else value for name, value in ap_of},
+        **({"test_map_groups": groups} if groups else {}),
+        "test_ap": {name: _or_none(value) for name, value in ap_of},
     }
     draw_curves(rows, best.epoch, config.exp_name, run.record.folder / "curves.png")
     run.record.say(_result_line(summary))
@@ -238,6 +242,11 @@ def _test_map(run: Run) -> tuple[float, np.ndarray]:
     """mAP on the test split, and AP [K]."""
     scores = evaluate(run.state.net, run.loaders["test"], run.hardware).numpy()
     return mean_average_precision(scores, run.data.test.best_known)
+
+
+def _or_none(value: float) -> float | None:
+    """The value, or None for NaN, which JSON has not."""
+    return None if np.isnan(value) else value
 
 
 def _result_line(summary: dict[str, Any]) -> str:

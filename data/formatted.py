@@ -1,48 +1,66 @@
-"""The formatted layout of a data set, its files on disk, and what all formatters share.
+"""The formatted layout of a data set, and what all formatters share.
 
 Shapes: N images of a part, K classes.
 """
 
 from __future__ import annotations
 
-import math
+import json
 import shlex
-import warnings
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO, TextIO
+from typing import TextIO
 
 import numpy as np
 
 from cli import UserError, did_you_mean
+from data.arrays import load_array, load_sparse, write_array, write_sparse
+from data.labels import Labels, is_sparse
 from files import is_there, write_atomically
 
 PARTS = ("train", "val")  # `val` is the official val set: the paper's test split
+DEV = "dev"  # images that choose the epoch, where a set has its own: else they are cut from train
+KINDS = ("images", "labels", "labels_obs")
+ABOUT = "dataset.json"
 IMAGE_FOLDERS = {  # of the known sets, relative to the folder of the set
     "pascal": "VOCdevkit/VOC2012/JPEGImages",
     "coco": ".",
     "nuswide": "Flickr",
     "cub": "CUB_200_2011/images",
+    "openimages": ".",
 }
 KNOWN = tuple(IMAGE_FOLDERS)
 
 
 @dataclass(frozen=True)
 class Part:
-    """Image paths [N], relative to the image folder, and labels [N, K], int8 in {0, 1}."""
+    """Image paths [N], relative to the image folder, and labels [N, K].
+
+    Where all labels are known, int8 in {0, 1}; else in {-1, 0, 1}, 0 where not annotated.
+    """
 
     images: np.ndarray
-    labels: np.ndarray
+    labels: Labels
 
 
 @dataclass(frozen=True)
 class Formatted:
-    """The two parts of a data set and the names of its K classes."""
+    """The parts of a data set and the names of its K classes."""
 
     train: Part
     val: Part
     classes: tuple[str, ...]
+    dev: Part | None = None
+    truth: str = "full"  # or "partial", "none": what the labels are
+    groups: Mapping[str, Sequence[int]] = field(default_factory=dict)  # of columns
+    source: str = ""  # what it was made from, for people
+
+    @property
+    def parts(self) -> dict[str, Part]:
+        """The parts by name."""
+        parts = dict(zip(PARTS, (self.train, self.val), strict=True))
+        return parts if self.dev is None else {**parts, DEV: self.dev}
 
 
 def make_part(images: Sequence[str], labels: np.ndarray, source: Path) -> Part:
@@ -56,6 +74,37 @@ def make_part(images: Sequence[str], labels: np.ndarray, source: Path) -> Part:
     if counts.max() > 1:
         raise UserError(f"{source} holds the image {names[counts.argmax()]!s} more than once")
     return Part(np.array(images, dtype=np.str_), labels.astype(np.int8))
+
+
+def write_formatted(
+    folder: Path, formatted: Formatted, images: str, observed: Mapping[str, Labels]
+) -> None:
+    """Write the arrays and, last, dataset.json, which says that they are whole.
+
+    `images`: the folder of the pictures, relative to `folder`; `observed`: what is drawn of the
+    labels, by part. Files of earlier parts and labels that this set has not are removed.
+    """
+    (folder / ABOUT).unlink(missing_ok=True)
+    for name in (*PARTS, DEV):
+        part = formatted.parts.get(name)
+        labels = None if part is None or formatted.truth == "none" else part.labels
+        write_labels(folder, name, "labels", labels)
+        write_labels(folder, name, "labels_obs", observed.get(name))
+        if part is None:
+            array_path(folder, name, "images").unlink(missing_ok=True)
+        else:
+            write_array(array_path(folder, name, "images"), part.images)
+    groups = {name: list(map(int, columns)) for name, columns in formatted.groups.items()}
+    about = {
+        "name": folder.name,
+        "classes": formatted.classes,
+        "images": images,
+        "truth": formatted.truth,
+        **({"groups": groups} if groups else {}),
+        **({"source": formatted.source} if formatted.source else {}),
+    }
+    content = json.dumps(about, indent=2) + "\n"
+    write_atomically(folder / ABOUT, lambda file: file.write(content.encode()))
 
 
 def array_path(folder: Path, part: str, kind: str) -> Path:
@@ -78,13 +127,7 @@ def dataset_folder(dataset: str, data_root: str | Path) -> Path:
 
 def how_to_make(dataset: str, data_root: Path) -> str:
     """What to type, or else to do, to get the formatted files of a known data set."""
-    where = data_root_flag(data_root)
-    if dataset == "nuswide":
-        return (
-            f"put the formatted_*.npy files of SPML in {data_root / dataset} (data/README.md says "
-            f"where to get them), then run python -m data.observe nuswide{where}"
-        )
-    return f"make it with python -m data.prepare {dataset}{where}"
+    return f"make it with python -m data.prepare {dataset}{data_root_flag(data_root)}"
 
 
 def data_root_flag(data_root: Path) -> str:
@@ -92,59 +135,46 @@ def data_root_flag(data_root: Path) -> str:
     return "" if data_root == Path("data") else f" --data_root {shlex.quote(str(data_root))}"
 
 
-def load_array(path: Path) -> np.ndarray:
-    """The array in a .npy file. Raises UserError for any other file, and for a pickled array.
+def labels_path(folder: Path, part: str, kind: str) -> Path:
+    """Where a part's `labels` or `labels_obs` lie: the .npz file of a sparse table, or the .npy.
 
-    A pickle could run code: it is recognized by the header alone. So is a header that asks for
-    more than the file holds.
+    Raises UserError where there are both.
+    """
+    dense = array_path(folder, part, kind)
+    sparse = dense.with_suffix(".npz")
+    if not is_there(sparse):
+        return dense
+    if is_there(dense):
+        raise UserError(f"{dense} and {sparse.name} hold the same labels: remove one of them")
+    return sparse
+
+
+def load_labels(path: Path) -> Labels:
+    """The array in a .npy file, or the table in a .npz file, as it stands there.
+
+    Raises UserError, which says how it is made where it is missing, for anything else.
     """
     if not is_there(path):
         known = path.parent.name in KNOWN
         hint = how_to_make(path.parent.name, path.parent.parent) if known else ""
         raise UserError(f"{path} is missing: {hint or 'data/README.md says how it is made'}")
-    try:
-        if not path.is_file():
-            raise ValueError("it is no regular file")
-        with path.open("rb") as file:
-            return _read_npy(file, path.stat().st_size)
-    except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror or error}") from None
-    except ValueError as error:
-        raise UserError(f"{path} is no plain .npy array: {error}; make it again") from None
-    except MemoryError:
-        raise UserError(f"{path} does not fit into memory: use a smaller number type") from None
+    return load_sparse(path) if path.suffix == ".npz" else load_array(path)
 
 
-def _read_npy(file: BinaryIO, size: int) -> np.ndarray:
-    """The array in an open file of `size` bytes. Raises ValueError, in words of ours."""
-    shape, in_columns, dtype = _read_header(file)
-    if dtype.hasobject:
-        raise ValueError("it holds pickled Python objects, which could run code")
-    count = math.prod(shape)
-    claimed, held = count * dtype.itemsize, size - file.tell()
-    if claimed != held or min(shape, default=0) < 0 or dtype.itemsize == 0:
-        raise ValueError(f"its header speaks of {claimed:,} bytes of data, it holds {held:,}")
-    array = np.fromfile(file, dtype, count)
-    return array.reshape(shape, order="F" if in_columns else "C")
+def write_labels(folder: Path, part: str, kind: str, labels: Labels | None) -> None:
+    """Write a table, .npy or .npz as it is dense or sparse; remove the file of the other kind.
 
-
-def _read_header(file: BinaryIO) -> tuple[tuple[int, ...], bool, np.dtype]:
-    """Shape, whether it is stored column by column, dtype. Raises ValueError, in words of ours."""
-    readers = {
-        (1, 0): np.lib.format.read_array_header_1_0,
-        (2, 0): np.lib.format.read_array_header_2_0,
-    }
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of files of Python 2, which it reads all the same
-            return readers[np.lib.format.read_magic(file)](file)
-    except Exception:  # numpy parses Python text there, which fails in many ways
-        raise ValueError("it does not begin with a header of numpy.save") from None
-
-
-def write_array(path: Path, array: np.ndarray) -> None:
-    """Write one .npy file, whole or not at all."""
-    write_atomically(path, lambda file: np.save(file, array, allow_pickle=False))
+    None removes both.
+    """
+    path = array_path(folder, part, kind)
+    if labels is not None and is_sparse(labels):
+        write_sparse(path.with_suffix(".npz"), labels)
+    elif labels is not None:
+        write_array(path, labels)
+        path = path.with_suffix(".npz")
+    else:
+        path.with_suffix(".npz").unlink(missing_ok=True)
+    path.unlink(missing_ok=True)
 
 
 def open_text(path: Path) -> TextIO:

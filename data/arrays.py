@@ -1,0 +1,126 @@
+"""Arrays on disk: .npy files, and .npz files of sparse tables. Neither is trusted."""
+
+from __future__ import annotations
+
+import io
+import math
+import warnings
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, TypeVar
+
+import numpy as np
+
+from cli import UserError
+from files import write_atomically
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
+
+T = TypeVar("T")
+
+
+def load_array(path: Path) -> np.ndarray:
+    """The array in a .npy file. Raises UserError for any other file, and for a pickled array.
+
+    A pickle could run code: it is recognized by the header alone. So is a header that asks for
+    more than the file holds.
+    """
+    return _load(path, _read_npy, "no plain .npy array")
+
+
+def load_sparse(path: Path) -> csr_array:
+    """The table in a .npz file of scipy.sparse.save_npz. Raises UserError for any other file.
+
+    Its entries are in order, and none is stored twice or stored as 0.
+    """
+    return _load(path, _read_npz, "no sparse table of scipy.sparse.save_npz")
+
+
+def write_array(path: Path, array: np.ndarray) -> None:
+    """Write one .npy file, whole or not at all."""
+    write_atomically(path, lambda file: np.save(file, array, allow_pickle=False))
+
+
+def write_sparse(path: Path, table: csr_array) -> None:
+    """Write one .npz file, whole or not at all; uncompressed, it is read in a second."""
+    from scipy.sparse import save_npz
+
+    write_atomically(path, lambda file: save_npz(file, table, compressed=False))
+
+
+def _load(path: Path, read: Callable[[IO[bytes], int], T], fault: str) -> T:
+    try:
+        if not path.is_file():
+            raise ValueError("it is no regular file")
+        with path.open("rb") as file:
+            return read(file, path.stat().st_size)
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror or error}") from None
+    except ValueError as error:
+        raise UserError(f"{path} is {fault}: {error}; make it again") from None
+    except MemoryError:
+        raise UserError(f"{path} does not fit into memory: use a smaller number type") from None
+
+
+def _read_npy(file: IO[bytes], size: int) -> np.ndarray:
+    """The array in an open file of `size` bytes. Raises ValueError, in words of ours."""
+    shape, in_columns, dtype = _read_header(file)
+    if dtype.hasobject:
+        raise ValueError("it holds pickled Python objects, which could run code")
+    count = math.prod(shape)
+    claimed, held = count * dtype.itemsize, size - file.tell()
+    if claimed != held or min(shape, default=0) < 0 or dtype.itemsize == 0:
+        raise ValueError(f"its header speaks of {claimed:,} bytes of data, it holds {held:,}")
+    if isinstance(file, io.BytesIO):
+        array = np.frombuffer(file.getbuffer(), dtype, count, offset=file.tell())
+    else:
+        array = np.fromfile(file, dtype, count)
+    return array.reshape(shape, order="F" if in_columns else "C")
+
+
+def _read_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype]:
+    """Shape, whether it is stored column by column, dtype. Raises ValueError, in words of ours."""
+    readers = {
+        (1, 0): np.lib.format.read_array_header_1_0,
+        (2, 0): np.lib.format.read_array_header_2_0,
+    }
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of files of Python 2, which it reads all the same
+            return readers[np.lib.format.read_magic(file)](file)
+    except Exception:  # numpy parses Python text there, which fails in many ways
+        raise ValueError("it does not begin with a header of numpy.save") from None
+
+
+def _read_npz(file: IO[bytes], size: int) -> csr_array:
+    """The table in an open file. Raises ValueError, in words of ours."""
+    from scipy.sparse import csr_array
+
+    try:
+        with zipfile.ZipFile(file) as archive:  # which compares the checksum of each member
+            contents = {name: archive.read(name) for name in archive.namelist()}
+    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError) as error:
+        raise ValueError(f"{error}") from None
+    arrays = {}
+    for name in ("format", "shape", "data", "indices", "indptr"):
+        content = contents.pop(f"{name}.npy", b"")
+        arrays[name] = _read_npy(io.BytesIO(content), len(content))
+    if arrays["format"].tolist() not in (b"csr", "csr"):
+        raise ValueError(f"it holds the format {arrays['format'].tolist()!r}, not csr")
+    parts = (arrays["data"], arrays["indices"], arrays["indptr"])
+    if any(part.ndim != 1 or part.dtype.kind not in "iufb" for part in parts):
+        raise ValueError("its parts are no lists of numbers")
+    shape = tuple(int(side) for side in arrays["shape"].ravel())
+    if len(shape) != 2 or min(shape) < 0 or max(shape) > 2**31:
+        raise ValueError(f"its shape is {shape}")
+    table = csr_array(tuple(np.array(part) for part in parts), shape=shape)
+    table.check_format(full_check=True)
+    if table.nnz and np.diff(table.indptr).max() > shape[1]:
+        raise ValueError("a row holds an entry twice")
+    table.sort_indices()
+    if not table.has_canonical_format:
+        raise ValueError("a row holds an entry twice")
+    table.eliminate_zeros()
+    return table
