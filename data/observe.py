@@ -1,20 +1,40 @@
 """Keep some of the labels of a data set, drawn at random once, and hide the rest.
 
 On the command line: `python -m data.observe coco --num_pos 1 --num_neg 0 --seed 1200`.
-Shapes: N images, K classes.
+N images, K classes; M labels are known, listed image by image.
 """
 
 from __future__ import annotations
 
+import json
+import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 import cli
 from cli import UserError
-from data.formatted import KNOWN, PARTS, array_path, dataset_folder, load_array, write_array
+from data.arrays import load_array
+from data.draw import Draw, add_draw_flags, check_drawable, draw_from
+from data.formatted import (
+    DEV,
+    KNOWN,
+    PARTS,
+    array_path,
+    dataset_folder,
+    labels_path,
+    load_labels,
+    write_labels,
+)
+from data.labels import Labels, count, digest, share_annotated
+from data.read import DATASETS, read_about
+from files import is_there, read_json, write_atomically
+
+RECORD = "observed.json"
+_SHOWN = 5  # images named at most
 
 
 def observe_labels(labels: np.ndarray, num_pos: int, num_neg: int, seed: int) -> np.ndarray:
@@ -23,74 +43,118 @@ def observe_labels(labels: np.ndarray, num_pos: int, num_neg: int, seed: int) ->
     The official draw, value for value: of each image in turn, `num_pos` positives and `num_neg`
     negatives, -1 for all of them. `labels` [N, K] in {0, 1}, else UserError.
     """
-    positive = _positives(labels, "the labels")
-    observed = np.zeros(positive.shape, dtype=np.int8)
-    rng = np.random.RandomState(seed)
-    for row, is_positive in zip(observed, positive, strict=True):
-        row[_draw(rng, is_positive, num_pos)] = 1
-        # with num_neg 0 too: it moves the random stream on, as in the official draw
-        row[_draw(rng, ~is_positive, num_neg)] = -1
-    return observed
+    return Draw(num_pos, num_neg, seed=seed)(labels)
 
 
-def _draw(rng: np.random.RandomState, eligible: np.ndarray, count: int) -> np.ndarray:
-    """The columns of `count` of the eligible entries [K], -1 for all of them."""
-    columns = np.nonzero(eligible)[0]
-    rng.shuffle(columns)
-    return columns if count == -1 else columns[:count]
+def draw_parts(tables: Mapping[str, Labels], truth: str, draw: Draw) -> dict[str, Labels]:
+    """The observed labels by part, each drawn with a random stream of its own.
 
-
-def _positives(labels: np.ndarray, name: object) -> np.ndarray:
-    """Where the labels are 1, bool [N, K]; anything but a table of 0 and 1 is refused."""
-    if labels.ndim != 2 or labels.dtype.kind not in "biuf":
-        raise UserError(
-            f"{name}: must be a table [images, classes] of numbers, not {labels.dtype} "
-            f"of shape {labels.shape}"
-        )
-    wrong = (labels != 0) & (labels != 1)
-    if wrong.any():
-        raise UserError(
-            f"{name}: the value {labels[wrong][0]} is neither 0 nor 1; to draw from, every label "
-            "must be known"
-        )
-    return labels == 1
-
-
-def redraw(folder: Path, num_pos: int, num_neg: int, seed: int) -> dict[str, np.ndarray]:
-    """The observed labels of both parts of a formatted folder, drawn anew and written there.
-
-    Each part has its own random stream from `seed`. Nothing is written if one of them is bad.
+    Raises UserError where no positive label of the training images is left.
     """
-    observed = {}
-    for part in PARTS:
-        path = array_path(folder, part, "labels")
-        positive = _positives(load_array(path), path)
-        observed[part] = observe_labels(positive, num_pos, num_neg, seed)
-    for part in PARTS:
-        write_array(array_path(folder, part, "labels_obs"), observed[part])
+    observed = {part: draw(labels, truth) for part, labels in tables.items()}
+    if not count(observed["train"], 1):
+        raise UserError(
+            f"{draw}: none of the {count(tables['train'], 1):,} positive train labels is left, "
+            "there would be nothing to learn from: keep more"
+        )
     return observed
 
 
-def describe(observed: np.ndarray) -> str:
+def redraw(folder: Path, draw: Draw) -> dict[str, Labels]:
+    """The observed labels of all parts of a formatted folder, drawn anew and written there.
+
+    Nothing is written if one of them is bad.
+    """
+    truth = {"truth": "full", **DATASETS.get(folder.name, {}), **read_about(folder)}["truth"]
+    if truth == "none":
+        raise UserError(f"{folder}: dataset.json says truth none, there is nothing to draw from")
+    parts = list(PARTS)
+    if is_there(array_path(folder, DEV, "images")) or is_there(labels_path(folder, DEV, "labels")):
+        parts.append(DEV)
+    tables = {}
+    for part in parts:
+        path = labels_path(folder, part, "labels")
+        tables[part] = load_labels(path)
+        check_drawable(tables[part], truth, path)
+    observed = draw_parts(tables, truth, draw)
+    for part, labels in observed.items():
+        write_labels(folder, part, "labels_obs", labels)
+    write_record(folder, draw, observed)
+    return observed
+
+
+def write_record(folder: Path, draw: Draw, observed: Mapping[str, Labels]) -> None:
+    """Write down beside the arrays, which are there, how these were drawn."""
+    digests = {part: digest(labels) for part, labels in observed.items()}
+    content = json.dumps({"draw": draw.record(), "digests": digests}, indent=2) + "\n"
+    write_atomically(folder / RECORD, lambda file: file.write(content.encode()))
+
+
+def read_record(folder: Path) -> dict[str, Any] | None:
+    """How the labels were drawn, `Draw.record()`, or None where nobody wrote it down.
+
+    Raises UserError for a file that does not say that. Whether these labels still lie there, only
+    `drawn` knows.
+    """
+    content = _read_record(folder / RECORD)
+    return content and content["draw"]
+
+
+def drawn(folder: Path, observed: Mapping[str, Labels]) -> dict[str, Any] | None:
+    """How these labels were drawn; None where it is not known, as after an exchange by hand."""
+    content = _read_record(folder / RECORD)
+    if content is None or content["digests"].keys() != observed.keys():
+        return None
+    is_whole = all(content["digests"][part] == digest(labels) for part, labels in observed.items())
+    return content["draw"] if is_whole else None
+
+
+def _read_record(path: Path) -> dict[str, Any] | None:
+    if not is_there(path):
+        return None
+    content = read_json(path)
+    try:
+        draw, digests = content["draw"], content["digests"]
+        holds = content.keys() == {"draw", "digests"} and Draw(**draw).record() == draw
+        holds &= {str} == {type(found) for found in digests.values()}
+    except (KeyError, TypeError, AttributeError, UserError):  # other keys, lists for objects
+        holds = False
+    if not holds:
+        raise UserError(
+            f"{path} does not say how labels were drawn: remove it, or draw anew with "
+            f"python -m data.observe {shlex.quote(str(path.parent))}"
+        )
+    return content
+
+
+def describe(observed: Labels) -> str:
     """How many labels of a part are observed, for people."""
     images, classes = observed.shape
-    positives, negatives = (observed == 1).sum(), (observed == -1).sum()
     return (
-        f"{images:,} images x {classes} classes, observed: {positives:,} positive and "
-        f"{negatives:,} negative labels"
+        f"{images:,} images x {classes:,} classes, observed: {count(observed, 1):,} positive and "
+        f"{count(observed, -1):,} negative labels, {100 * share_annotated(observed):.3g}% of all"
     )
 
 
-def add_draw_flags(parser: cli.Parser) -> None:
-    """The flags of the draw, with the paper's values as defaults."""
-    count = cli.number(int, low=-1)
-    help = "{} kept per image, -1 for all (%(default)s)"
-    parser.add_argument("--num_pos", type=count, default=1, help=help.format("positives"))
-    parser.add_argument("--num_neg", type=count, default=0, help=help.format("negatives"))
-    root = "the folder that holds the data sets (%(default)s)"
-    seed = cli.number(int, low=0, high=2**32 - 1)
-    parser.add_argument("--seed", type=seed, default=1200, help="of the draw (%(default)s)")
-    parser.add_argument("--data_root", type=Path, default=Path("data"), help=root)
+def report(folder: Path, observed: Mapping[str, Labels]) -> Iterator[str]:
+    """What is observed now, a line a part, and the images without any label."""
+    for part, labels in observed.items():
+        yield f"{labels_path(folder, part, 'labels_obs')}: {describe(labels)}"
+        bare = np.flatnonzero((labels != 0).sum(axis=1) == 0)
+        if len(bare):
+            names = ", ".join(_image_names(folder, part, labels.shape[0], bare[:_SHOWN]))
+            more = ", ..." if len(bare) > _SHOWN else ""
+            yield f"  {len(bare):,} images without any label: {names}{more}"
+
+
+def _image_names(folder: Path, part: str, images: int, rows: np.ndarray) -> list[str]:
+    """The names of the images in these rows; their numbers where no file holds the names."""
+    path = array_path(folder, part, "images")
+    if is_there(path):
+        names = load_array(path)
+        if names.shape == (images,):
+            return [str(name) for name in names[rows]]
+    return [f"row {row}" for row in rows]
 
 
 def main(argv: Sequence[str]) -> None:
@@ -101,9 +165,11 @@ def main(argv: Sequence[str]) -> None:
     args = parser.parse_args(argv)
     if args.dataset == "digits":
         raise UserError("digits is composed in memory, it has no files to draw from")
-    folder = dataset_folder(args.dataset, args.data_root)
-    for part, observed in redraw(folder, args.num_pos, args.num_neg, args.seed).items():
-        print(f"{array_path(folder, part, 'labels_obs')}: {describe(observed)}")
+    draw, folder = draw_from(args), dataset_folder(args.dataset, args.data_root)
+    observed = redraw(folder, draw)
+    print(draw)
+    for line in report(folder, observed):
+        print(cli.printable(line))
 
 
 if __name__ == "__main__":
