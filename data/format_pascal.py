@@ -2,11 +2,14 @@
 
 ImageSets/Main/<class>_<part>.txt lists every image of the part with 1 (the class is there), -1
 (it is not) or 0 (difficult objects only, which the official code counts as negative).
+
+Shapes: N images of a part, K = 20 classes.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -14,30 +17,39 @@ from cli import UserError
 from data.class_names import PASCAL
 from data.formatted import PARTS, Formatted, Part, make_part, read_rows
 
+Difficult = Literal["negative", "ignore"]
 
-def read_pascal(folder: Path) -> Formatted:
+
+def read_pascal(folder: Path, difficult: Difficult = "negative") -> Formatted:
     """The images of VOC 2012 sorted by name, without those that hold no positive class.
 
-    `folder` holds VOCdevkit. Raises FileNotFoundError or UserError, which names the bad file.
+    `folder` holds VOCdevkit. `difficult`: what a class is of which an image has difficult objects
+    alone: negative, as in the official code, or not annotated; the labels are then in {-1, 0, 1},
+    and evaluation passes over it. Raises FileNotFoundError or UserError, which names the bad file.
     """
     lists = folder / "VOCdevkit" / "VOC2012" / "ImageSets" / "Main"
-    train, val = (_read_part(lists, part) for part in PARTS)
+    train, val = (_read_part(lists, part, difficult) for part in PARTS)
     both = set(train.images) & set(val.images)
     if both:
         raise UserError(f"{lists} has {min(both)} in train and in val: the parts must not overlap")
-    return Formatted(train, val, PASCAL)
+    if difficult == "negative":
+        return Formatted(train, val, PASCAL)
+    source = "PASCAL VOC 2012, difficult objects not annotated"
+    return Formatted(train, val, PASCAL, truth="partial", source=source)
 
 
-def _read_part(lists: Path, part: str) -> Part:
+def _read_part(lists: Path, part: str, difficult: Difficult) -> Part:
     paths = [lists / f"{name}_{part}.txt" for name in PASCAL]
     flags = [_read_list(path) for path in paths]
     for path, listed in zip(paths, flags, strict=True):
         _check_same_images(path, listed, paths[0], flags[0])
     names = sorted(flags[0])
-    positive = np.array([[listed[name] == "1" for listed in flags] for name in names], dtype=bool)
-    labelled = [name for name, row in zip(names, positive, strict=True) if row.any()]
-    images = [f"{name}.jpg" for name in labelled]
-    return make_part(images, positive[positive.any(axis=-1)], paths[0])
+    columns = [np.array([int(listed[name]) for name in names], np.int8) for listed in flags]
+    table = np.stack(columns, axis=1)
+    labelled = (table == 1).any(axis=1)
+    images = [f"{name}.jpg" for name, has_label in zip(names, labelled, strict=True) if has_label]
+    labels = table[labelled] if difficult == "ignore" else table[labelled] == 1
+    return make_part(images, labels, paths[0])
 
 
 def _read_list(path: Path) -> dict[str, str]:

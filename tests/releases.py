@@ -1,7 +1,7 @@
-"""Tiny VOC, COCO and CUB releases in their official raw layout, for tests.
+"""Tiny VOC, COCO, CUB and NUS-WIDE releases in their official raw layout, for tests.
 
-Each holds 12 usable train and 8 usable val images and the oddities of the real files. Called
-twice, a function writes the same bytes.
+Each holds 12 usable train and 8 usable val images (NUS-WIDE 14 and 9) and the oddities of the real
+files. Called twice, a function writes the same bytes.
 """
 
 from __future__ import annotations
@@ -22,6 +22,10 @@ COCO_IDS = {
     "val": [42, 73, 74, 133, 139, 420, 7300, 42000],
 }
 COCO_CROWD_ONLY, COCO_UNANNOTATED = 109, {"train": 71, "val": 500}
+# airport, animal and so on in the real one, one a line as well
+NUSWIDE_CONCEPTS = tuple(f"concept_{i:02d}" for i in range(81))
+NUSWIDE_FOLDERS = ("actor", "administrative_assistant", "zoo")
+NUSWIDE_UNLABELLED = (2, 11, 19)
 PASCAL_DIFFICULT_ONLY = {"train": "2008_000900", "val": "2009_000900"}
 
 
@@ -141,6 +145,63 @@ def _cub_lines(rng: np.random.RandomState, present: np.ndarray) -> list[str]:
         *start, time = lines[number].split()
         lines[number] = " ".join([*start, "0", "0", time]) + "\n"
     return lines
+
+
+def make_nuswide(root: Path, spml: bool = False) -> Path:
+    """Write root/nuswide with the lists and labels of the release; the folder root/nuswide.
+
+    With `spml`, the arrays of a re-crawl in their stead: the same pictures, split otherwise. Both
+    may be written into one root. Three images have no label; no two concepts are alike.
+    """
+    rng = np.random.RandomState(3)
+    folder = root / "nuswide"
+    images = [
+        f"{NUSWIDE_FOLDERS[i % 3]}/{i // 3 + 1:04d}_{rng.randint(10**6, 10**9)}.jpg"
+        for i in range(23)
+    ]
+    labels = _different_columns(rng, len(images), len(NUSWIDE_CONCEPTS))
+    order = rng.permutation(len(images))
+    for image in images:
+        _write_picture(folder / "Flickr" / image, rng)
+    if spml:
+        crawled = rng.permutation(len(images))
+        for part, rows in (("train", crawled[:14]), ("val", crawled[14:])):
+            np.save(folder / f"formatted_{part}_images.npy", np.array(images)[rows])
+            np.save(folder / f"formatted_{part}_labels.npy", labels[rows].astype(np.float64))
+    else:
+        parts = {"Train": np.sort(order[:14]), "Test": np.sort(order[14:]), "": np.arange(23)}
+        _write_nuswide_release(folder, images, labels, parts)
+    return folder
+
+
+def _write_nuswide_release(
+    folder: Path, images: list[str], labels: np.ndarray, parts: dict[str, np.ndarray]
+) -> None:
+    names = {
+        "ConceptsList/Concepts81.txt": list(NUSWIDE_CONCEPTS),
+        **{
+            f"ImageList/{part}Imagelist.txt": [images[row].replace("/", "\\") for row in rows]
+            for part, rows in parts.items()
+        },
+    }
+    for part, rows in parts.items():
+        place = f"TrainTestLabels/Labels_{{}}_{part}.txt" if part else "AllLabels/Labels_{}.txt"
+        for concept, column in zip(NUSWIDE_CONCEPTS, labels.T, strict=True):
+            names[f"Groundtruth/{place.format(concept)}"] = [str(column[row]) for row in rows]
+    for name, lines in names.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text("".join(f"{line}\n" for line in lines))
+
+
+def _different_columns(rng: np.random.RandomState, rows: int, columns: int) -> np.ndarray:
+    """Labels {0, 1} [rows, columns], a few of them 1, no two columns alike or empty."""
+    found: dict[bytes, np.ndarray] = {}
+    while len(found) < columns:
+        column = (rng.rand(rows) < 0.15).astype(np.int64)
+        column[list(NUSWIDE_UNLABELLED)] = 0
+        if column.any():
+            found[column.tobytes()] = column
+    return np.stack(list(found.values()), axis=1)
 
 
 def _write_table(path: Path, rows: enumerate) -> None:
