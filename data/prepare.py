@@ -1,171 +1,159 @@
-"""Turn the official release of a data set into the formatted layout that training reads.
+"""Get a data set ready to train on: fetch, unpack, format, draw the observed labels.
 
-On the command line: `python -m data.prepare coco`.
+On the command line: `python -m data.prepare coco`, and `custom` for data of one's own.
 """
 
 from __future__ import annotations
 
-import json
+import argparse
+import shutil
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 import cli
-from cli import UserError
+from cli import UserError, printable
 from data.archives import extract
-from data.format_coco import read_coco
-from data.format_cub import read_cub
-from data.format_pascal import read_pascal
+from data.download import fetch
+from data.draw import Draw, add_draw_flags, draw_from
+from data.fetch_openimages import fetch_pictures
 from data.formatted import (
+    ABOUT,
     IMAGE_FOLDERS,
     KNOWN,
-    PARTS,
     Formatted,
     array_path,
     data_root_flag,
-    write_array,
+    write_formatted,
 )
-from data.observe import add_draw_flags, observe_labels
-from files import is_there, write_atomically
+from data.labels import Labels, count
+from data.observe import draw_parts, write_record
+from data.releases import RELEASES, Archive
+from files import is_there
 
-
-@dataclass(frozen=True)
-class Release:
-    """An official release: how it is read, what is in it, and where it comes from."""
-
-    read: Callable[[Path], Formatted]
-    sizes: tuple[int, int]  # labelled images of train and val
-    classes: int
-    site: str
-    archives: dict[str, tuple[str, ...]]  # by name, what is there once an archive is unpacked
-
-    @property
-    def source(self) -> str:
-        """The archives and where they come from, for people."""
-        *others, last = self.archives
-        listed = f"{', '.join(others)} and {last}" if others else last
-        return f"{listed} from {self.site}"
-
-
-RELEASES = {
-    "pascal": Release(
-        read_pascal,
-        sizes=(5717, 5823),
-        classes=20,
-        site="http://host.robots.ox.ac.uk/pascal/VOC/voc2012/",
-        archives={
-            "VOCtrainval_11-May-2012.tar": (
-                "VOCdevkit/VOC2012/ImageSets/Main",
-                "VOCdevkit/VOC2012/JPEGImages",
-            )
-        },
-    ),
-    "coco": Release(
-        read_coco,
-        sizes=(82081, 40137),
-        classes=80,
-        site="https://cocodataset.org/#download",
-        archives={
-            "annotations_trainval2014.zip": (
-                "annotations/instances_train2014.json",
-                "annotations/instances_val2014.json",
-            ),
-            "train2014.zip": ("train2014",),
-            "val2014.zip": ("val2014",),
-        },
-    ),
-    "cub": Release(
-        read_cub,
-        sizes=(5994, 5794),
-        classes=312,
-        site="https://www.vision.caltech.edu/datasets/cub_200_2011/",
-        archives={
-            "CUB_200_2011.tgz": (
-                "CUB_200_2011/attributes/image_attribute_labels.txt",
-                "CUB_200_2011/images",
-            )
-        },
-    ),
+TITLES = {"train": "train", "dev": "val", "val": "test"}  # what a part is to a run
+_OWN_FLAGS = {  # of single sets, with the value that says nothing
+    "difficult": ("pascal", "negative"),
+    "source": ("nuswide", None),
+    "jobs": ("openimages", 32),
+    "mirror": ("openimages", ""),
+    "no_pictures": ("openimages", False),
+    "retry_missing": ("openimages", False),
 }
 
 
-def prepare(dataset: str, folder: Path, num_pos: int, num_neg: int, seed: int) -> Formatted:
-    """Read the release that lies in `folder`, and write its formatted files there.
+def obtain(archives: Sequence[Archive], folder: Path, site: str, download: bool = True) -> None:
+    """Have all that the archives hold unpacked in `folder`, fetched if need be.
 
-    Raises UserError if a raw file is missing or malformed; earlier formatted files then stay.
+    What lies there already, archived or unpacked, is not fetched. Raises UserError where it cannot
+    be had; without `download`, after printing what to fetch by hand.
     """
-    release = RELEASES[dataset]
-    formatted = _read(release, folder)
-    observed = [
-        observe_labels(part.labels, num_pos, num_neg, seed)
-        for part in (formatted.train, formatted.val)
-    ]
-    _write(folder, formatted, observed)
-    about = {
-        "name": dataset,
-        "classes": formatted.classes,
-        "images": IMAGE_FOLDERS[dataset],
-        "truth": "full",
-    }
-    text = json.dumps(about, indent=2) + "\n"
-    write_atomically(folder / "dataset.json", lambda file: file.write(text.encode()))
-    return formatted
-
-
-def unpack(dataset: str, folder: Path) -> None:
-    """Unpack the official archives that lie in `folder`, but for what is unpacked already.
-
-    Raises UserError, naming the archive, where one is damaged or unsafe.
-    """
-    for name, contents in RELEASES[dataset].archives.items():
-        archive = folder / name
-        if is_there(archive) and not all(is_there(folder / content) for content in contents):
-            print(f"unpacking {archive}", flush=True)
-            extract(archive, folder)
-
-
-def _read(release: Release, folder: Path) -> Formatted:
-    try:
-        return release.read(folder)
-    except FileNotFoundError as error:
+    todo = [archive for archive in archives if not archive.is_unpacked(folder)]
+    absent = [archive for archive in todo if not is_there(folder / archive.name)]
+    missing = [archive for archive in absent if archive.remote]
+    if missing and not download:
+        for archive in missing:
+            print(printable(_by_hand(archive, folder)))
         raise UserError(
-            f"{error.filename} is missing: get {release.source}, put it in {folder}, "
-            "archived or unpacked (data/README.md), and run this again"
+            f"{missing[0].name} is missing, one of {len(missing)} files: fetch them (from "
+            f"{site}), put them in {folder}, archived or unpacked, and run this again"
+        )
+    _check_space(missing, folder)
+    for archive in missing:
+        assert archive.remote
+        fetch(archive.remote, folder / archive.name)
+    for archive in todo:
+        if archive in missing or archive not in absent:
+            _unpack(archive, folder, site)
+
+
+def _unpack(archive: Archive, folder: Path, site: str) -> None:
+    path = folder / archive.name
+    print(printable(f"unpacking {path}"), flush=True)
+    extract(path, folder / archive.into)
+    if not archive.is_unpacked(folder):
+        raise UserError(
+            f"{path} does not hold {archive.contents[0]}: it must be the official archive, from "
+            f"{site}"
+        )
+
+
+def _by_hand(archive: Archive, folder: Path) -> str:
+    remote = archive.remote
+    assert remote
+    sums = [f"{kind} {value}" for kind in ("md5", "sha256") if (value := getattr(remote, kind))]
+    facts = [*([f"{remote.size:,} bytes"] if remote.size else []), *sums]
+    known = f" ({', '.join(facts)})" if facts else ""
+    return f"fetch {remote.url}{known} and put it at {folder / archive.name}"
+
+
+def _check_space(missing: Sequence[Archive], folder: Path) -> None:
+    """Raise UserError where the disk has no room for what is to be fetched and then unpacked."""
+    sizes = [archive.remote.size or 0 for archive in missing if archive.remote]
+    needed = sum(sizes) + sum(archive.unpacked for archive in missing)
+    existing = next(place for place in (folder, *folder.absolute().parents) if is_there(place))
+    free = shutil.disk_usage(existing).free
+    if needed > free:
+        raise UserError(
+            f"{folder} needs {needed / 1e9:.1f} GB, {free / 1e9:.1f} GB are free: make room, or "
+            "give another --data_root"
+        )
+
+
+def read_release(dataset: str, folder: Path, **options: object) -> Formatted:
+    """What the release in `folder` holds. Raises UserError where a file is missing or malformed."""
+    release = RELEASES[dataset]
+    try:
+        return release.read(folder, **options)
+    except FileNotFoundError as error:
+        if release.how:
+            print(release.how)
+        how = "get it as described" if release.how else f"get {release.source}"
+        raise UserError(
+            f"{error.filename} is missing: {how}, put it in {folder}, archived or unpacked, and "
+            "run this again"
         ) from None
     except OSError as error:
         raise UserError(f"cannot read {error.filename or folder}: {error.strerror}") from None
 
 
-def _write(folder: Path, formatted: Formatted, observed: Sequence[np.ndarray]) -> None:
-    parts = (formatted.train, formatted.val)
-    for name, part, labels_obs in zip(PARTS, parts, observed, strict=True):
-        write_array(array_path(folder, name, "images"), part.images)
-        write_array(array_path(folder, name, "labels"), part.labels)
-        write_array(array_path(folder, name, "labels_obs"), labels_obs)
+def write(folder: Path, formatted: Formatted, images: str, draw: Draw | None) -> dict[str, Labels]:
+    """Write the formatted files, with observed labels drawn by `draw`, which are the result.
+
+    Without it the labels themselves are what is observed.
+    """
+    tables = {name: part.labels for name, part in formatted.parts.items()}
+    observed = draw_parts(tables, formatted.truth, draw) if draw else {}
+    write_formatted(folder, formatted, images, observed)
+    if draw:
+        write_record(folder, draw, observed)
+    return observed
 
 
-def report(dataset: str, folder: Path, formatted: Formatted) -> Iterator[str]:
+def report(formatted: Formatted, observed: Mapping[str, Labels]) -> Iterator[str]:
     """What came out, a line a part."""
-    yield f"{dataset}: {len(formatted.classes)} classes, written to {folder}"
-    parts = (("train", formatted.train), ("val (the test split)", formatted.val))
-    for name, part in parts:
-        positives = part.labels.sum(axis=1).mean()
-        yield f"  {name}: {len(part.images):,} images, {positives:.2f} positives per image"
+    for name, part in formatted.parts.items():
+        positives = np.asarray((part.labels == 1).sum(axis=1))
+        seen = observed.get(name, part.labels)
+        yield (
+            f"  {TITLES[name]}: {len(positives):,} images, {positives.mean():.2f} positives per "
+            f"image, {(positives == 0).sum():,} images without any; annotated: "
+            f"{count(seen, 1):,} positive and {count(seen, -1):,} negative labels"
+        )
 
 
 def warnings(dataset: str, folder: Path, formatted: Formatted) -> Iterator[str]:
     """Where the data differs from the official release, and pictures that are not there yet."""
     release = RELEASES[dataset]
     found = (len(formatted.train.images), len(formatted.val.images), len(formatted.classes))
-    expected = (*release.sizes, release.classes)
+    expected = (*(release.sizes or found[:2]), release.classes)
     kinds = ("train images", "val images", "classes")
     for kind, have, official in zip(kinds, found, expected, strict=True):
         if have != official:
             yield f"{dataset} has {have:,} {kind}, the official release {official:,}"
-    for part in (formatted.train, formatted.val):
+    for part in formatted.parts.values() if dataset != "openimages" else ():
         missing = _missing_pictures(folder / IMAGE_FOLDERS[dataset], part.images)
         if missing:
             yield f"{len(missing):,} of {len(part.images):,} pictures are missing: {missing[0]}"
@@ -180,39 +168,137 @@ def _missing_pictures(folder: Path, images: np.ndarray) -> list[Path]:
     return [path for path in paths if path.name not in there[path.parent]]
 
 
-def _training_command(dataset: str, data_root: Path) -> str:
-    return f"python main.py --dataset {dataset} --mod_scheme LL-R{data_root_flag(data_root)}"
+def _is_prepared(folder: Path) -> bool:
+    """Whether the formatted files are whole: dataset.json is written last."""
+    return is_there(folder / ABOUT) and is_there(array_path(folder, "train", "images"))
 
 
-def _refuse_unprepared(dataset: str, data_root: Path) -> None:
-    """Say what to do for the two sets that have no release to read."""
-    if dataset == "digits":
-        raise UserError("digits needs no files: train on it with `python main.py --dataset digits`")
-    if dataset == "nuswide":
+def _holds_arrays_of_others(folder: Path) -> bool:
+    """Whether there are arrays, but no dataset.json of an earlier preparation."""
+    return is_there(array_path(folder, "train", "images")) and not is_there(folder / ABOUT)
+
+
+def _parser() -> cli.Parser:
+    parser = cli.Parser(prog="python -m data.prepare", description=main.__doc__)
+    names = cli.choice(*KNOWN, "custom", "digits")
+    parser.add_argument(
+        "dataset",
+        type=names,
+        metavar="{" + ",".join(KNOWN) + ",custom}",
+        help="custom: your own (python -m data.prepare custom --help)",
+    )
+    parser.add_argument(
+        "--no_download", action="store_true", help="print what is missing, and where to put it"
+    )
+    parser.add_argument(
+        "--overwrite", action="store_true", help="make formatted files that are there anew"
+    )
+    parser.add_argument(
+        "--difficult",
+        type=cli.choice("negative", "ignore"),
+        metavar="{negative,ignore}",
+        default="negative",
+        help="pascal: what an object is that is marked difficult; ignore: left out of evaluation "
+        "(%(default)s)",
+    )
+    parser.add_argument(
+        "--source",
+        type=cli.choice("spml", "release"),
+        metavar="{spml,release}",
+        help="nuswide: the paper's arrays, or the lists of the release (the former if there)",
+    )
+    _add_openimages_flags(parser)
+    add_draw_flags(parser)
+    return parser
+
+
+def _add_openimages_flags(parser: cli.Parser) -> None:
+    jobs = cli.number(int, 1, 512)
+    parser.add_argument(
+        "--jobs", type=jobs, default=32, help="openimages: downloads at a time (%(default)s)"
+    )
+    parser.add_argument(
+        "--mirror",
+        default="",
+        metavar="URL",
+        help="openimages: where to look for a picture first, such as https://host/{subset}/{id}.jpg",
+    )
+    for name, help in (
+        ("no_pictures", "fetch no pictures; images without one are left out"),
+        ("retry_missing", "ask again for pictures that were gone"),
+    ):
+        parser.add_argument(f"--{name}", action="store_true", help=f"openimages: {help}")
+
+
+def _options(args: argparse.Namespace) -> dict[str, object]:
+    """What the formatter of the set takes. Raises UserError for a flag of another set."""
+    for name, (dataset, nothing) in _OWN_FLAGS.items():
+        if getattr(args, name) != nothing and args.dataset != dataset:
+            raise UserError(f"--{name} is for {dataset} alone: drop it")
+    if args.dataset == "openimages" and draw_from(args) != Draw():
         raise UserError(
-            "nuswide has no formatter: put formatted_{train,val}_{images,labels}.npy of the SPML "
-            f"re-crawl (https://caltech.box.com/v/single-positive-multi-label) in "
-            f"{data_root / dataset} and its pictures in {data_root / dataset / 'Flickr'}, then "
-            f"run `python -m data.observe nuswide{data_root_flag(data_root)}`"
+            "openimages is partly labelled as it is: prepare it without a draw; "
+            "python -m data.observe openimages hides more of its labels"
         )
+    return {name: getattr(args, name) for name in ("difficult", "source")
+            if _OWN_FLAGS[name][0] == args.dataset}  # fmt: skip
 
 
 def main(argv: Sequence[str]) -> None:
-    """Turn the official release in <data_root>/<dataset> into formatted files beside it."""
-    parser = cli.Parser(prog="python -m data.prepare", description=main.__doc__)
-    names = cli.choice(*KNOWN, "digits")
-    parser.add_argument("dataset", type=names, help=", ".join(RELEASES))
-    add_draw_flags(parser)
-    args = parser.parse_args(argv)
-    _refuse_unprepared(args.dataset, args.data_root)
+    """Fetch the official release of a data set into <data_root>/<dataset>, and format it there.
+
+    What is there already is not fetched or made again. Stopped anywhere, it goes on.
+    """
+    if argv and argv[0] == "custom":
+        from data import custom
+
+        return custom.main(argv[1:])
+    args = _parser().parse_args(argv)
+    if args.dataset == "digits":
+        raise UserError("digits needs no files: train on it with `python main.py --dataset digits`")
+    options, draw = _options(args), draw_from(args)
     folder = args.data_root / args.dataset
-    unpack(args.dataset, folder)
-    formatted = prepare(args.dataset, folder, args.num_pos, args.num_neg, args.seed)
+    where = data_root_flag(args.data_root)
+    if _is_prepared(folder) and not args.overwrite:
+        print(printable(f"{folder} is prepared already (--overwrite makes it anew)"))
+        if draw != Draw():
+            raise UserError(
+                f"draw other labels with python -m data.observe {args.dataset}{where}, or prepare "
+                "anew with --overwrite"
+            )
+    else:
+        _prepare(args, folder, options, draw)
+    print(printable(f"next: python main.py --dataset {args.dataset} --mod_scheme LL-R{where}"))
+
+
+def _prepare(
+    args: argparse.Namespace, folder: Path, options: dict[str, object], draw: Draw
+) -> None:
+    """All the steps from the archives to the formatted files."""
+    release = RELEASES[args.dataset]
+    archives: Sequence[Archive] = release.archives
+    if args.dataset == "nuswide" and args.source != "release":  # the paper's arrays need none
+        archives = [archive for archive in archives if is_there(folder / archive.name)]
+    elif args.dataset == "nuswide" and _holds_arrays_of_others(folder) and not args.overwrite:
+        raise UserError(
+            f"--source release would overwrite the formatted arrays in {folder}: move them away, "
+            "or give --overwrite"
+        )
+    obtain(archives, folder, release.site, download=not args.no_download)
+    if args.dataset == "openimages" and not (args.no_download or args.no_pictures):
+        fetch_pictures(folder, args.jobs, args.mirror, args.retry_missing)
+    formatted = read_release(args.dataset, folder, **options)
+    draws = args.dataset != "openimages"
+    observed = write(folder, formatted, IMAGE_FOLDERS[args.dataset], draw if draws else None)
     for line in warnings(args.dataset, folder, formatted):
-        print(f"warning: {cli.printable(line)}", file=sys.stderr)
-    for line in report(args.dataset, folder, formatted):
-        print(cli.printable(line))
-    print(cli.printable(f"next: {_training_command(args.dataset, args.data_root)}"))
+        print(f"warning: {printable(line)}", file=sys.stderr)
+    print(printable(f"{args.dataset}: {len(formatted.classes)} classes, written to {folder}"))
+    if formatted.source:
+        print(printable(f"  {formatted.source}"))
+    if observed:
+        print(printable(f"  annotated: {draw}"))
+    for line in report(formatted, observed):
+        print(printable(line))
 
 
 if __name__ == "__main__":

@@ -597,6 +597,21 @@ RESUMED = [
 ]  # fmt: skip
 
 COCO_FILE = "coco/annotations/instances_train2014.json"
+
+
+def coco(*damages: Damage) -> Damage:
+    """A release of which all is there, but for the damage."""
+    there = [holds(COCO_FILE.replace("train", "val"), "{}")]
+    there += [lambda part=part: Path(f"coco/{part}2014").mkdir() for part in ("train", "val")]
+    return all_of(*damages, *there)
+
+
+def drawn_anew() -> None:
+    """A folder that looks prepared."""
+    holds("coco/dataset.json", "{}")()
+    holds("coco/formatted_train_images.npy", "")()
+
+
 VOC = "pascal/VOCtrainval_11-May-2012.tar"
 TOOLS = [
     ("no run", nothing, "tools.evaluate runs", "runs holds no run"),
@@ -617,18 +632,22 @@ TOOLS = [
     ("figures: --out below a file", nothing, f"tools.figures runs --out {LABELS}/x.png", LABELS.name),
     ("figures: --out a folder", nothing, "tools.figures runs --out tiny", "tiny"),
     ("unknown set", nothing, "data.prepare pascall", "'pascall'", "did you mean pascal?"),
-    ("no set", nothing, "data.prepare", "dataset"),
+    ("no set", nothing, "data.prepare", "are required: ", "custom}"),
     ("digits need none", nothing, "data.prepare digits", "digits", "python main.py"),
-    ("nuswide has none", nothing, "data.prepare nuswide", "nuswide", "data.observe"),
-    ("pascal missing", nothing, "data.prepare pascal --data_root nowhere", "nowhere/pascal", "VOCtrainval"),
-    ("coco missing", nothing, "data.prepare coco --data_root nowhere", "instances_train2014.json", "nowhere/coco"),
-    ("cub missing", nothing, "data.prepare cub --data_root nowhere", "nowhere/cub", "CUB_200_2011.tgz"),
-    ("coco text", holds(COCO_FILE, "hello"), "data.prepare coco --data_root .", COCO_FILE),
-    ("coco a list", holds(COCO_FILE, "[]"), "data.prepare coco --data_root .", COCO_FILE),
-    ("coco deep", holds(COCO_FILE, "[" * 100_000), "data.prepare coco --data_root .", COCO_FILE),
-    ("coco bytes", holds(COCO_FILE, b"\xff\xfe"), "data.prepare coco --data_root .", COCO_FILE),
-    ("coco a folder", lambda: Path(COCO_FILE).mkdir(parents=True), "data.prepare coco --data_root .", COCO_FILE),
-    ("coco a fifo", all_of(holds(COCO_FILE, ""), fifo(Path(COCO_FILE))), "data.prepare coco --data_root .", COCO_FILE),
+    ("nuswide has none", nothing, "data.prepare nuswide", "TrainImagelist.txt is missing: get it as described"),
+    ("openimages missing", nothing, "data.prepare openimages --no_download", "classes_2017_11.tar.gz is missing"),
+    ("another set's flag", nothing, "data.prepare coco --difficult ignore", "--difficult is for pascal alone"),
+    ("openimages drawn", nothing, "data.prepare openimages --num_pos 2", "without a draw"),
+    ("prepared already", drawn_anew, "data.prepare coco --data_root . --fpc 3 --no_download", "data.observe coco", "--overwrite"),
+    ("pascal missing", nothing, "data.prepare pascal --data_root nowhere --no_download", "nowhere/pascal", "VOCtrainval"),
+    ("coco missing", nothing, "data.prepare coco --data_root nowhere --no_download", "annotations_trainval2014.zip", "nowhere/coco"),
+    ("cub missing", nothing, "data.prepare cub --data_root nowhere --no_download", "nowhere/cub", "CUB_200_2011.tgz"),
+    ("coco text", coco(holds(COCO_FILE, "hello")), "data.prepare coco --data_root .", COCO_FILE),
+    ("coco a list", coco(holds(COCO_FILE, "[]")), "data.prepare coco --data_root .", COCO_FILE),
+    ("coco deep", coco(holds(COCO_FILE, "[" * 100_000)), "data.prepare coco --data_root .", COCO_FILE),
+    ("coco bytes", coco(holds(COCO_FILE, b"\xff\xfe")), "data.prepare coco --data_root .", COCO_FILE),
+    ("coco a folder", coco(lambda: Path(COCO_FILE).mkdir(parents=True)), "data.prepare coco --data_root .", COCO_FILE),
+    ("coco a fifo", coco(holds(COCO_FILE, ""), fifo(Path(COCO_FILE))), "data.prepare coco --data_root .", COCO_FILE),
     ("a tar that climbs", archive(VOC, "../evil"), "data.prepare pascal --data_root .", VOC, "evil"),
     ("a tar of text", holds(VOC, "hello"), "data.prepare pascal --data_root .", VOC),
     ("observe a long name", nothing, f"data.observe {LONG}", "File name too long"),
