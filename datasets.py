@@ -161,7 +161,7 @@ def load_data(config: Config, decode_once: bool = False) -> Data:
     data = _cut(data, config)
     if config.check_images or config.on_bad_image == "skip":
         data = _checked(data, config.num_workers, config.on_bad_image)
-    if decode_once:
+    if decode_once and config.cache != "none":
         data = _kept_decoded(data, config.cache, Path(config.data_root), config.num_workers)
     _check_positives(data, config.train_set_variant, config.val_set_variant, config.dataset_dir)
     return data

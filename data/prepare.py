@@ -259,7 +259,7 @@ def main(argv: Sequence[str]) -> None:
     options, draw = _options(args), draw_from(args)
     folder = args.data_root / args.dataset
     where = data_root_flag(args.data_root)
-    if _is_prepared(folder) and not args.overwrite:
+    if _is_prepared(folder) and not (args.overwrite or args.retry_missing):
         print(printable(f"{folder} is prepared already (--overwrite makes it anew)"))
         if draw != Draw():
             raise UserError(
