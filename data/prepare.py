@@ -250,9 +250,9 @@ def main(argv: Sequence[str]) -> None:
     What is there already is not fetched or made again. Stopped anywhere, it goes on.
     """
     if argv and argv[0] == "custom":
-        from data import custom
+        from data.custom import main as custom
 
-        return custom.main(argv[1:])
+        return custom(argv[1:])
     args = _parser().parse_args(argv)
     if args.dataset == "digits":
         raise UserError("digits needs no files: train on it with `python main.py --dataset digits`")
