@@ -197,10 +197,10 @@ def _cut(data: Data, config: Config) -> Data:
         train, val = split_indices(len(data.train), config.val_frac, config.split_seed)
     train, val = subsample(train, val, config.ss_frac_train, config.ss_frac_val, config.ss_seed)
     if not (len(train) and len(val)):
-        cut = "" if data.own_val else f"--val_frac {config.val_frac:g} of "
+        cut = "this" if data.own_val else f"--val_frac {config.val_frac:g}"
         raise UserError(
-            f"{cut}{len(data.train)} images leaves {len(train)} to "
-            f"train and {len(val)} to validate on: change it, --ss_frac_train or --ss_frac_val"
+            f"{cut} of {len(data.train)} images leaves {len(train)} to train and {len(val)} to "
+            f"validate on: change {'' if data.own_val else 'it, '}--ss_frac_train or --ss_frac_val"
         )
     return replace(data, train=data.train.take(train), val=data.val.take(val))
 
@@ -252,8 +252,8 @@ def _check_variant(split: Split, flag: str, variant: str, folder: Path) -> None:
         )
     if variant == "observed" and split.observed is None:
         raise UserError(
-            f"{flag} observed: {folder} holds no formatted_train_labels_obs.npy: "
-            f"draw it with python -m data.observe {shlex.quote(str(folder))}"
+            f"{flag} observed: {folder} holds no formatted_*_labels_obs.npy of these images: "
+            f"draw them with python -m data.observe {shlex.quote(str(folder))}"
         )
 
 
@@ -261,11 +261,18 @@ def _check_positives(
     data: Data, train_set_variant: str, val_set_variant: str, folder: Path
 ) -> None:
     """Raise UserError for a split without any: nothing could be learned, or measured."""
+    other_val = "" if data.own_val else "--val_frac, --split_seed or "
     if not count(data.val.labels(val_set_variant), 1):
         raise UserError(
             f"{folder}: no label of the {len(data.val)} val images is positive "
             f"(--val_set_variant {val_set_variant}), no mAP can choose the epoch: change "
-            "--val_frac, --split_seed or --val_set_variant"
+            f"{other_val}--val_set_variant"
+        )
+    if val_set_variant == "clean" and not count(data.val.labels("clean"), -1):
+        raise UserError(
+            f"{folder}: no label of the {len(data.val)} val images is known to be negative, every "
+            "mAP would be 100: give --val_set_variant observed, which takes what is not annotated "
+            "for negative"
         )
     if not count(data.train.labels(train_set_variant), 1):
         raise UserError(

@@ -82,10 +82,11 @@ class LabelStore:
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         """Take the corrections of a checkpoint. Raises ValueError if they are of other data."""
-        if state["found"].shape != () or state["found"].is_floating_point():
-            raise ValueError("found is no whole number")
+        found = state["found"]
+        if found.shape != () or found.dtype != torch.int64 or not 0 <= found <= self._missing.cpu():
+            raise ValueError("found is no number of false negatives")
         self._corrected.load_state_dict(state)
-        self._found.copy_(state["found"])
+        self._found.copy_(found)
 
 
 def _table(labels: Labels, device: torch.device | str) -> DenseTable | SparseTable:

@@ -65,9 +65,10 @@ class DenseCorrections:
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         """Take the corrections of a checkpoint. Raises ValueError if they are of other data."""
-        if state["corrected"].shape != self._corrected.shape:
+        corrected = state["corrected"]
+        if corrected.shape != self._corrected.shape or corrected.dtype != torch.bool:
             raise ValueError("the corrections are of a set of another size")
-        self._corrected.copy_(state["corrected"])
+        self._corrected.copy_(corrected)
 
 
 class SparseTable:
@@ -158,8 +159,13 @@ class SparseCorrections:
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         """Take the corrections of a checkpoint. Raises ValueError if they are of other data."""
         counts, columns = state["counts"], state["columns"]
-        fits = counts.shape == (self._shape[0],) and columns.dtype == self._columns.dtype
-        if not fits or columns.shape != (int(counts.sum()),) or (counts < 0).any():
+        fits = counts.shape == (self._shape[0],) and counts.dtype == torch.int32
+        if (
+            not fits
+            or columns.dtype != self._columns.dtype
+            or columns.shape != (int(counts.sum()),)
+            or (counts < 0).any()
+        ):
             raise ValueError("the corrections are of a set of another size")
         if len(columns) and not 0 <= columns.min() <= columns.max() < self._shape[1]:
             raise ValueError("the corrections are of other classes")

@@ -98,29 +98,53 @@ def _read_npz(file: IO[bytes], size: int) -> csr_array:
     """The table in an open file. Raises ValueError, in words of ours."""
     from scipy.sparse import csr_array
 
-    try:
-        with zipfile.ZipFile(file) as archive:  # which compares the checksum of each member
-            contents = {name: archive.read(name) for name in archive.namelist()}
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError) as error:
-        raise ValueError(f"{error}") from None
-    arrays = {}
-    for name in ("format", "shape", "data", "indices", "indptr"):
-        content = contents.pop(f"{name}.npy", b"")
-        arrays[name] = _read_npy(io.BytesIO(content), len(content))
-    if arrays["format"].tolist() not in (b"csr", "csr"):
-        raise ValueError(f"it holds the format {arrays['format'].tolist()!r}, not csr")
-    parts = (arrays["data"], arrays["indices"], arrays["indptr"])
-    if any(part.ndim != 1 or part.dtype.kind not in "iufb" for part in parts):
-        raise ValueError("its parts are no lists of numbers")
-    shape = tuple(int(side) for side in arrays["shape"].ravel())
-    if len(shape) != 2 or min(shape) < 0 or max(shape) > 2**31:
+    members = _read_members(file)
+    form, sides = members["format"].tolist(), members["shape"]
+    if form not in (b"csr", "csr"):
+        raise ValueError(f"it holds the format {form!r}, not csr")
+    data, indices, first = members["data"], members["indices"], members["indptr"]
+    if data.ndim != 1 or data.dtype.kind not in "iufb":
+        raise ValueError("its data is no list of numbers")
+    if any(part.dtype.kind not in "iu" or part.ndim != 1 for part in (indices, first, sides)):
+        raise ValueError("its shape, indices or indptr is no list of whole numbers")
+    shape = tuple(sides.tolist())
+    if len(shape) != 2 or not 0 <= min(shape) <= max(shape) < 2**31:
         raise ValueError(f"its shape is {shape}")
-    table = csr_array(tuple(np.array(part) for part in parts), shape=shape)
-    table.check_format(full_check=True)
-    if table.nnz and np.diff(table.indptr).max() > shape[1]:
-        raise ValueError("a row holds an entry twice")
+    _check_places(data, indices, first, shape)
+    kind = np.int32 if len(indices) < 2**31 else np.int64
+    table = csr_array((data.copy(), indices.astype(kind), first.astype(kind)), shape=shape)
     table.sort_indices()
     if not table.has_canonical_format:
         raise ValueError("a row holds an entry twice")
     table.eliminate_zeros()
     return table
+
+
+def _read_members(file: IO[bytes]) -> dict[str, np.ndarray]:
+    """The arrays of a .npz file that make a sparse table. Raises ValueError, in words of ours."""
+    names = ("format", "shape", "data", "indices", "indptr")
+    try:
+        with zipfile.ZipFile(file) as archive:  # which compares the checksum of each member
+            contents = {name: archive.read(f"{name}.npy") for name in names}
+    except KeyError as error:
+        raise ValueError(f"it lacks a member ({error.args[0]})") from None
+    except MemoryError:
+        raise
+    except (
+        Exception
+    ) as error:  # on damaged data zipfile and the decompressors raise nearly anything
+        raise ValueError(f"{error}") from None
+    return {name: _read_npy(io.BytesIO(held), len(held)) for name, held in contents.items()}
+
+
+def _check_places(
+    data: np.ndarray, indices: np.ndarray, first: np.ndarray, shape: tuple[int, ...]
+) -> None:
+    """Raise ValueError for entries outside of the table, where scipy would read other memory."""
+    falls = (first[1:] < first[:-1]).any()
+    if len(first) != shape[0] + 1 or first[0] != 0 or falls or first[-1] != len(indices):
+        raise ValueError("its indptr does not fit its indices")
+    if len(data) != len(indices):
+        raise ValueError(f"it holds {len(data):,} values in {len(indices):,} places")
+    if len(indices) and not 0 <= indices.min() <= indices.max() < shape[1]:
+        raise ValueError("its indices are not all columns of the table")

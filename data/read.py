@@ -81,7 +81,8 @@ def read_folder(folder: Path, name: str) -> Folder:
     about.update(DATASETS.get(name, {}))
     about.update(own)
     parts = {part: _read_part(folder, part, about["truth"]) for part in PARTS}
-    if is_there(array_path(folder, DEV, "images")):
+    kinds = [array_path(folder, DEV, "images"), labels_path(folder, DEV, "labels")]
+    if any(map(is_there, kinds)):
         parts[DEV] = _read_part(folder, DEV, about["truth"])
     train = parts["train"]
     for part, labelled in parts.items():
@@ -125,7 +126,7 @@ def read_about(folder: Path) -> dict[str, Any]:
         "classes": ("a list of different names", _are_classes),
         "images": ("a sub-folder", lambda v: isinstance(v, str) and "\0" not in v),
         "truth": (" or ".join(TRUTHS), lambda v: isinstance(v, str) and v in TRUTHS),
-        "groups": ("lists of columns by name", _are_groups),
+        "groups": ("lists of different columns by name", _are_groups),
         "source": ("text", lambda v: isinstance(v, str)),
     }
     for key, value in about.items():
@@ -136,7 +137,8 @@ def read_about(folder: Path) -> dict[str, Any]:
             )
         expected, holds = rules[key]
         if not holds(value):
-            raise UserError(f"{path}: {key} is {value!r}, not {expected}")
+            shown = repr(value) if len(repr(value)) <= 80 else f"{repr(value)[:80]}..."
+            raise UserError(f"{path}: {key} is {shown}, not {expected}")
     return about
 
 
@@ -150,6 +152,7 @@ def _are_groups(value: Any) -> bool:
         isinstance(columns, list)
         and columns
         and all(type(column) is int and column >= 0 for column in columns)
+        and len(set(columns)) == len(columns)
         for columns in value.values()
     )
 

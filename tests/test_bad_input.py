@@ -601,9 +601,9 @@ COCO_FILE = "coco/annotations/instances_train2014.json"
 
 def coco(*damages: Damage) -> Damage:
     """A release of which all is there, but for the damage."""
-    there = [holds(COCO_FILE.replace("train", "val"), "{}")]
-    there += [lambda part=part: Path(f"coco/{part}2014").mkdir() for part in ("train", "val")]
-    return all_of(*damages, *there)
+    val = holds(COCO_FILE.replace("train", "val"), "{}")
+    pictures = (holds(f"coco/{part}2014/a.jpg", "") for part in ("train", "val"))
+    return all_of(*damages, val, *pictures)
 
 
 def drawn_anew() -> None:

@@ -4,18 +4,26 @@ import io
 import json
 import os
 import pickle
+import shutil
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from scipy.sparse import csr_array
 
 import config
 from cli import UserError
 from data import digits
+from data.arrays import load_sparse, write_sparse
 from data.class_names import COCO, PASCAL
-from data.observe import observe_labels
+from data.draw import Draw
+from data.formatted import array_path, labels_path, load_labels, write_labels
+from data.labels import digest, to_dense
+from data.observe import observe_labels, redraw
+from data.read import read_folder
 from datasets import SKIPPED, load_data, split_indices, subsample
+from tests import tiny
 
 RNG = np.random.RandomState(4)
 TRUTH = {"train": RNG.randint(0, 2, (20, 3)), "val": RNG.randint(0, 2, (6, 3))}
@@ -235,14 +243,6 @@ def test_what_makes_a_missing_set_is_said(tmp_path, name):
     with pytest.raises(UserError, match=r"formatted_train_images.npy is missing") as caught:
         load_data(config.parse_args(argv))
     command = f"python -m data.prepare {name} --data_root '{tmp_path}/my data'"
-    assert str(caught.value).endswith(command)
-
-
-def test_what_makes_nuswide_is_said(tmp_path):
-    argv = ["--dataset", "nuswide", "--data_root", str(tmp_path)]
-    with pytest.raises(UserError, match=r"missing: put the formatted_.*data/README.md") as caught:
-        load_data(config.parse_args(argv))
-    command = f"run python -m data.observe nuswide --data_root {tmp_path}"
     assert str(caught.value).endswith(command)
 
 
@@ -516,7 +516,10 @@ def test_observed_labels_that_contradict_the_truth_are_counted(tmp_path):
 
 def test_what_the_truth_does_not_know_contradicts_nothing(tmp_path):
     partial = {part: np.where(OBSERVED[part] != 0, 0, 1) for part in TRUTH}
-    assert warnings_of(write(tmp_path, truth=partial, about={"truth": "partial"})) == []
+    for part in partial:
+        partial[part][:, 0] = np.where(partial[part][:, 0] == 1, -1, 0)  # some must be negative
+    found = warnings_of(write(tmp_path, truth=partial, about={"truth": "partial"}))
+    assert [line for line in found if "observed" in line] == []
 
 
 def test_images_that_are_there_twice_are_counted(tmp_path):
@@ -768,3 +771,336 @@ def test_a_cache_that_is_cut_off_is_made_again(pictures):
         path.write_bytes(path.read_bytes()[:-100])
     after, _ = load_data(settings, decode_once=True).test.images.__getitems__(places)
     assert torch.equal(after, before)
+
+
+# Sparse tables, a part of its own for val, groups
+
+
+@pytest.fixture(scope="module")
+def sparse_set(tmp_path_factory):
+    """Like OpenImages: 40 train, 12 dev and 15 val images of 60 classes."""
+    return tiny.make_sparse_folder(tmp_path_factory.mktemp("sparse"))
+
+
+@pytest.fixture
+def own(sparse_set, tmp_path):
+    """The same, to be changed."""
+    return shutil.copytree(sparse_set, tmp_path / "own")
+
+
+def write_dense(folder):
+    """Write every sparse table of a folder as a dense one."""
+    for path in folder.glob("formatted_*.npz"):
+        _, part, kind = path.stem.split("_", 2)
+        write_labels(folder, part, kind, to_dense(load_labels(path)))
+    assert not list(folder.glob("*.npz"))
+    return folder
+
+
+def change_about(folder, **changes):
+    path = folder / "dataset.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+def line_of(folder, *argv):
+    """The one line with which the folder is refused."""
+    with pytest.raises(UserError) as caught:
+        load(folder, *argv)
+    assert str(caught.value).isprintable()
+    return str(caught.value)
+
+
+def test_the_dev_part_is_val_and_cuts_nothing_from_train(sparse_set):
+    data = load(sparse_set)
+    assert data.own_val
+    for split, part, number in (
+        (data.train, "train", 40),
+        (data.val, "dev", 12),
+        (data.test, "val", 15),
+    ):
+        names = np.load(array_path(sparse_set, part, "images"))
+        assert split.names.tolist() == split.images.names.tolist() == names.tolist()
+        assert len(split) == number
+        labels = load_sparse(labels_path(sparse_set, part, "labels"))
+        assert (split.truth != labels).nnz == 0
+        assert split.truth.dtype == np.int8
+    assert list(data.groups) == ["G1", "G2", "G3", "G4", "G5"]
+    assert list(data.groups["G2"]) == list(range(12, 24))
+
+
+def test_without_a_dev_part_val_is_cut_from_train(own):
+    for path in own.glob("formatted_dev_*"):
+        path.unlink()
+    data = load(own)
+    train, val = transcribed_split(40, 0.2, 1200)
+    labels = load_sparse(labels_path(own, "train", "labels")).toarray()
+    assert not data.own_val
+    np.testing.assert_array_equal(data.train.truth.toarray(), labels[train])
+    np.testing.assert_array_equal(data.val.truth.toarray(), labels[val])
+    assert data.val.names.tolist() == [f"train/{i:02}.png" for i in val]
+
+
+def test_val_frac_and_split_seed_do_nothing_where_val_is_a_part_of_its_own(sparse_set):
+    same = load(sparse_set).fingerprint()
+    assert load(sparse_set, "--val_frac", "0.5", "--split_seed", "3").fingerprint() == same
+    assert load(sparse_set, "--val_frac", "0.001").fingerprint() == same
+
+
+def test_subsampling_acts_on_a_val_part_of_its_own(sparse_set):
+    argv = ["--ss_frac_train", "0.5", "--ss_frac_val", "0.75", "--ss_seed", "5"]
+    data = load(sparse_set, *argv)
+    train, val = transcribed_subsample(list(range(40)), list(range(12)), 0.5, 0.75, 5)
+    assert data.train.names.tolist() == [f"train/{i:02}.png" for i in train]
+    assert data.val.names.tolist() == [f"dev/{i:02}.png" for i in val]
+    labels = load_sparse(labels_path(sparse_set, "dev", "labels")).toarray()
+    np.testing.assert_array_equal(data.val.truth.toarray(), labels[val])
+    assert (len(data.train), len(data.val), len(data.test)) == (20, 9, 15)
+    assert "leaves 0 to train and 12 to validate on" in line_of(
+        sparse_set, "--ss_frac_train", "0.01"
+    )
+
+
+def test_a_dense_set_may_have_a_dev_part_too(tmp_path):
+    write(tmp_path)
+    dev = {"images": np.array(["d/0.png", "d/1.png"]), "labels": TRUTH["val"][:2]}
+    for kind, array in {**dev, "labels_obs": OBSERVED["val"][:2]}.items():
+        np.save(tmp_path / f"formatted_dev_{kind}.npy", array)
+    data = load(tmp_path)
+    assert [len(split) for split in data.splits.values()] == [20, 2, 6]
+    np.testing.assert_array_equal(data.val.truth, TRUTH["val"][:2] * 2 - 1)
+    np.testing.assert_array_equal(data.val.observed, OBSERVED["val"][:2])
+    np.testing.assert_array_equal(data.train.truth, TRUTH["train"] * 2 - 1)
+    assert data.val.names.tolist() == ["d/0.png", "d/1.png"]
+
+
+def test_a_partial_truth_alone_is_what_training_sees(sparse_set, tmp_path):
+    """Dense or sparse; the same object, so that no memory is taken twice."""
+    partial = {part: np.where(RNG.rand(*TRUTH[part].shape) < 0.8, OBSERVED[part], -1)
+               for part in TRUTH}  # fmt: skip
+    dense = write(tmp_path, ("images", "labels"), truth=partial, about={"truth": "partial"})
+    for folder in (dense, sparse_set):
+        data = load(folder, "--ss_frac_train", "0.9")
+        for split in data.splits.values():
+            assert split.observed is split.truth
+            assert split.labels("observed") is split.labels("clean")
+        prints = data.fingerprint()
+        assert prints["train observed"] == prints["train truth"] == digest(data.train.truth)
+        assert data.drawn is None
+
+
+def test_observed_labels_beside_a_partial_truth_are_what_training_sees(own):
+    observed = redraw(own, Draw(num_pos=1, num_neg=2, seed=5))
+    data = load(own)
+    for split, part in ((data.train, "train"), (data.val, "dev"), (data.test, "val")):
+        assert (split.observed != observed[part]).nnz == 0
+        assert split.observed is not split.truth
+        assert 0 < split.observed.nnz < split.truth.nnz
+
+
+def test_a_full_truth_alone_leaves_nothing_observed(tmp_path):
+    folder = read_folder(write(tmp_path, kinds=("images", "labels")), "mine")
+    assert folder.train.observed is folder.val.observed is folder.dev is None
+
+
+@pytest.mark.parametrize("part", ["train", "dev", "val"])
+@pytest.mark.parametrize("kind", ["labels", "labels_obs"])
+def test_labels_that_are_there_twice_are_refused(own, part, kind):
+    redraw(own, Draw(num_pos=1))
+    labels = load_sparse(labels_path(own, part, kind))
+    np.save(array_path(own, part, kind), labels.toarray())
+    name = f"formatted_{part}_{kind}"
+    assert line_of(own) == (
+        f"{own / name}.npy and {name}.npz hold the same labels: remove one of them"
+    )
+
+
+def test_a_sparse_table_is_no_full_truth(own):
+    for about in ('{"truth": "full"}', "{}"):
+        (own / "dataset.json").write_text(about)
+        line = line_of(own)
+        assert line.startswith(f"{own / 'formatted_train_labels.npz'} is sparse, where 0 is not")
+        assert line.endswith('dataset.json must say "truth": "partial"')
+
+
+@pytest.mark.parametrize("dtype", [np.int16, np.int64, np.float32, np.float64])
+def test_sparse_labels_may_be_numbers_of_any_kind(own, dtype):
+    before = load(own).fingerprint()
+    for part in ("train", "dev", "val"):
+        path = labels_path(own, part, "labels")
+        write_sparse(path, load_sparse(path).astype(dtype))
+    data = load(own)
+    assert data.fingerprint() == before
+    assert data.train.truth.dtype == np.int8
+
+
+ROWS, COLUMNS = [3, 7, 7], [5, 0, 59]
+
+
+@pytest.mark.parametrize(
+    ("file", "table", "words"),
+    [
+        ("train_labels", csr_array(([1, 2, 1], (ROWS, COLUMNS)), (40, 60)),
+         r"holds 2 \(row 7, column 0\): a label is one of \(-1, 0, 1\)"),
+        ("dev_labels", csr_array(([1, -1, 0.5], (ROWS, COLUMNS)), (12, 60)),
+         r"holds 0.5 \(row 7, column 59\)"),
+        ("val_labels", csr_array(([np.nan, 1, 1], (ROWS, COLUMNS)), (15, 60)),
+         r"holds nan \(row 3, column 5\)"),
+        ("train_labels", csr_array(([257, 1, 1], (ROWS, COLUMNS)), (40, 60)), "holds 257"),
+        ("train_labels", csr_array((39, 60), dtype=np.int8), "has 39 rows for 40 images"),
+        ("dev_labels", csr_array((13, 60), dtype=np.int8), "has 13 rows for 12 images"),
+        ("train_labels", csr_array((40, 0), dtype=np.int8), "is empty, of shape"),
+        ("dev_labels", csr_array((12, 59), dtype=np.int8),
+         "the train labels have 60 columns, the dev labels 59"),
+        ("val_labels", csr_array((15, 61), dtype=np.int8),
+         "the train labels have 60 columns, the val labels 61"),
+        ("train_labels_obs", csr_array((40, 59), dtype=np.int8),
+         "npz has 59 columns, the true labels 60"),
+        ("dev_labels_obs", csr_array(([3], ([0], [0])), (12, 60)), r"holds 3 \(row 0, column 0\)"),
+        ("train_labels", csr_array((40, 60), dtype=np.int8), "no label of the 40 training images"),
+        ("val_labels", csr_array((15, 60), dtype=np.int8), "no label of the 15 test images"),
+        ("dev_labels", csr_array((12, 60), dtype=np.int8), "no label of the 12 val images"),
+    ],
+)  # fmt: skip
+def test_a_wrong_sparse_table_is_one_line(own, file, table, words):
+    write_sparse(own / f"formatted_{file}.npz", table)
+    line = line_of(own)
+    with pytest.raises(UserError, match=words):
+        load(own)
+    assert line.startswith(str(own))
+
+
+def test_a_damaged_sparse_table_is_one_line(own):
+    path = labels_path(own, "dev", "labels")
+    path.write_bytes(path.read_bytes()[:-30])
+    assert line_of(own).startswith(f"{path} is no sparse table")
+    path.unlink()
+    assert line_of(own).startswith(f"{path.with_suffix('.npy')} is missing")
+
+
+@pytest.mark.parametrize(
+    ("groups", "words"),
+    [
+        ({"G1": [0, 60]}, "groups names column 60, there are 60, counted from 0"),
+        ({"G1": [0], "G2": [10**30]}, "groups names column 1000"),
+        ({"G1": [0, -1]}, "not lists of different columns by name"),
+        ({"G1": []}, "not lists of different columns by name"),
+        ({"G1": [1.0]}, "not lists of different columns by name"),
+        ({"G1": [True]}, "not lists of different columns by name"),
+        ({"G1": ["1"]}, "not lists of different columns by name"),
+        ({"G1": [[1]]}, "not lists of different columns by name"),
+        ({"G1": 3}, "not lists of different columns by name"),
+        ({"G1": {"0": 1}}, "not lists of different columns by name"),
+        ([[0, 1]], "not lists of different columns by name"),
+        ("G1", "not lists of different columns by name"),
+        (None, "not lists of different columns by name"),
+    ],
+)
+def test_wrong_groups_are_one_line(own, groups, words):
+    change_about(own, groups=groups)
+    line = line_of(own)
+    assert line.startswith(f"{own / 'dataset.json'}: groups ")
+    assert words in line
+
+
+@pytest.mark.parametrize("groups", [{}, {"all": list(range(60))}, {"a": [59], "b": [59, 0]}])
+def test_groups_may_share_columns_and_leave_some_out(own, groups):
+    change_about(own, groups=groups)
+    assert load(own).groups == groups
+
+
+def test_the_fingerprint_of_sparse_labels_names_what_differs(own):
+    before = load(own).fingerprint()
+    assert set(before) == {"classes", *KINDS, SKIPPED}
+    for part, split in (("train", "train"), ("dev", "val"), ("val", "test")):
+        path = labels_path(own, part, "labels")
+        content, labels = path.read_bytes(), load_sparse(path).toarray()
+        labels[3, 5] = 1 if labels[3, 5] == 0 else -labels[3, 5]
+        write_sparse(path, csr_array(labels))
+        assert changed(before, own) == {f"{split} truth", f"{split} observed"}
+        path.write_bytes(content)
+    redraw(own, Draw(num_pos=1))
+    assert changed(before, own) == {f"{split} observed" for split in ("train", "val", "test")}
+
+
+@pytest.mark.parametrize("drawn", [False, True])
+def test_sparse_and_dense_files_give_the_same_data(own, tmp_path, drawn):
+    if drawn:
+        redraw(own, Draw(num_pos=1, num_neg=1))
+    sparse, dense = load(own), load(write_dense(shutil.copytree(own, tmp_path / "dense")))
+    for ours, theirs in zip(sparse.splits.values(), dense.splits.values(), strict=True):
+        for kind in ("truth", "observed", "best_known", "observed_or_negative"):
+            np.testing.assert_array_equal(
+                to_dense(getattr(ours, kind)), to_dense(getattr(theirs, kind))
+            )
+        assert isinstance(theirs.truth, np.ndarray)
+        assert not isinstance(ours.truth, np.ndarray)
+    assert list(sparse.warnings()) == list(dense.warnings())
+
+
+def test_sparse_contradictions_are_counted(own):
+    """Also where one of the two tables is dense."""
+    truth = load_sparse(labels_path(own, "train", "labels")).toarray()
+    observed = truth.copy()
+    rows, columns = np.nonzero(truth == 1)
+    observed[rows[:3], columns[:3]] = -1
+    rows, columns = np.nonzero(truth == -1)
+    observed[rows[:5], columns[:5]] = 1
+    line = "train: 5 labels are observed positive but negative in truth, 3 the other way round"
+    for kind in (csr_array, np.array):
+        write_labels(own, "train", "labels_obs", kind(observed))
+        assert line in warnings_of(own)
+
+
+def test_bad_images_of_a_dev_part_are_left_out_with_their_labels(own):
+    for name in ("dev/04.png", "train/39.png", "val/00.png"):
+        (own / name).unlink()
+    data = load(own, "--on_bad_image", "skip", *FAST)
+    assert data.skipped == ("train/39.png", "dev/04.png", "val/00.png")
+    assert data.own_val
+    for split, part, place in ((data.train, "train", 39), (data.val, "dev", 4)):
+        labels = load_sparse(labels_path(own, part, "labels")).toarray()
+        np.testing.assert_array_equal(split.truth.toarray(), np.delete(labels, place, axis=0))
+        assert split.observed is split.truth
+    line = "val: images left out because they cannot be read: 1"
+    assert line in list(data.warnings())
+
+
+@pytest.mark.parametrize("cache", ["memory", "disk"])
+def test_a_dev_part_is_cached_like_the_rest(own, tmp_path, cache):
+    argv = ["--dataset", str(own), *FAST, "--data_root", str(tmp_path / "root"), "--cache"]
+    kept = load_data(config.parse_args([*argv, cache]), decode_once=True)
+    plain = load(own, *FAST)
+    for name in ("train", "val", "test"):
+        assert torch.equal(pixels(kept.splits[name]), pixels(plain.splits[name]))
+        assert not hasattr(kept.splits[name].images, "names")  # no files any more
+
+
+# The record of the draw
+
+
+def test_how_the_labels_were_drawn_is_known(own):
+    redraw(own, Draw(num_pos=1, num_neg=2, seed=5))
+    assert load(own).drawn == {"num_pos": 1, "num_neg": 2, "seed": 5}
+    assert load(own, "--ss_frac_train", "0.5").drawn == {"num_pos": 1, "num_neg": 2, "seed": 5}
+    redraw(own, Draw(share=0.25, seed=6))
+    assert load(own).drawn == {"share": 0.25, "seed": 6}
+
+
+@pytest.mark.parametrize("part", ["train", "dev", "val"])
+def test_labels_changed_by_hand_are_not_said_to_be_drawn(own, part):
+    redraw(own, Draw(num_pos=1))
+    path = labels_path(own, part, "labels_obs")
+    labels = load_sparse(path).toarray()
+    labels[2, 2] = 1 - labels[2, 2]
+    write_sparse(path, csr_array(labels))
+    assert load(own).drawn is None
+    path.unlink()
+    assert load(own).drawn is None
+
+
+def test_nothing_is_said_of_a_draw_where_nobody_wrote_it_down(tmp_path):
+    assert load(write(tmp_path)).drawn is None
+
+
+def test_the_draw_of_digits_is_known(digits_data):
+    assert digits_data.drawn == {"num_pos": 1, "num_neg": 0, "seed": 1200}

@@ -6,9 +6,19 @@ import sys
 import numpy as np
 import pytest
 import torch
+from scipy.sparse import csr_array
 
 from cli import UserError
-from instrumentation import LabelAudit, TensorBoard, draw_curves, mean_average_precision
+from evaluation import evaluate, evaluation_loader
+from hardware import find_hardware
+from instrumentation import (
+    LabelAudit,
+    TensorBoard,
+    draw_curves,
+    mean_average_precision,
+    mean_of_known,
+)
+from loaders import Array
 from losses import assume_negative_loss
 from record import METRICS
 
@@ -75,6 +85,81 @@ def test_average_precision_against_a_plain_sum(digits):
     ]
     np.testing.assert_allclose(ap, expected, rtol=1e-6)
     assert mean == pytest.approx(np.mean(expected))
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_sparse_labels_give_the_same_numbers_as_dense_ones(seed):
+    """To the last digit; some classes and some images have no annotation, some scores are ties."""
+    rng = np.random.RandomState(seed)
+    labels = rng.choice([0, 0, 0, 1, -1], (60, 30)).astype(np.int8)
+    labels[:, rng.rand(30) < 0.2] = 0
+    labels[rng.rand(60) < 0.2] = 0
+    labels[:, 0] = np.minimum(labels[:, 0], 0)
+    scores = rng.randn(60, 30).round(seed).astype(np.float32)
+    mean, ap = mean_average_precision(scores, labels)
+    sparse_mean, sparse_ap = mean_average_precision(scores, csr_array(labels))
+    assert sparse_mean == mean
+    np.testing.assert_array_equal(sparse_ap, ap)  # which takes NaN for the same as NaN
+    assert (ap.dtype, ap.shape) == (sparse_ap.dtype, sparse_ap.shape)
+    assert np.isnan(ap).any()
+    assert np.isfinite(ap).any()
+
+
+def test_sparse_map_of_nothing_is_nan():
+    mean, ap = mean_average_precision(np.zeros((3, 2)), csr_array((3, 2), dtype=np.int8))
+    assert math.isnan(mean)
+    assert np.isnan(ap).tolist() == [True, True]
+
+
+@pytest.mark.parametrize(
+    ("ap", "mean"),
+    [([50, 100], 75), ([np.nan, 40], 40), ([0, np.nan, 30], 15), ([0], 0), ([12.5] * 3, 12.5)],
+)
+def test_the_mean_of_the_known(ap, mean):
+    assert mean_of_known(np.array(ap)) == mean
+    assert isinstance(mean_of_known(np.array(ap)), float)
+
+
+@pytest.mark.parametrize("ap", [[], [np.nan], [np.nan, np.nan]])
+def test_the_mean_of_nothing_known_is_nan(ap):
+    assert math.isnan(mean_of_known(np.array(ap, dtype=float)))
+
+
+# What mAP is measured on: the scores of a split
+
+
+@pytest.mark.parametrize("num_images", [1, 5, 6, 7, 12, 13])
+@pytest.mark.parametrize("shape", [(), (4,), (3, 2, 2)], ids=["number", "features", "image"])
+def test_the_scores_are_those_of_the_batches_one_after_the_other(num_images, shape):
+    """In batches of 6: a last one that is smaller, of a single image, alone, or as large."""
+    rows = torch.arange(num_images * math.prod(shape) * 1.0).view(num_images, *shape)
+    hardware, seen = find_hardware("cpu"), []
+    loader = evaluation_loader(Array(rows), 3, 0, hardware)
+
+    def forward(batch):
+        seen.append(batch)
+        return (2 * batch + 1).double()
+
+    result = evaluate(forward, loader, hardware)
+    expected = torch.cat([2 * batch + 1 for batch in seen])
+    assert [len(batch) for batch in seen] == [
+        len(part) for part in torch.arange(num_images).split(6)
+    ]
+    assert torch.equal(result, expected)
+    assert torch.equal(result, 2 * rows + 1)
+    assert (result.dtype, result.device.type) == (torch.float32, "cpu")
+
+
+def test_a_forward_that_uses_its_memory_again_spoils_nothing():
+    loader = evaluation_loader(Array(torch.arange(10.0).view(10, 1)), 2, 0, find_hardware("cpu"))
+    memory = torch.empty(4, 1)
+
+    def forward(batch):
+        memory[: len(batch)] = batch
+        return memory[: len(batch)]
+
+    result = evaluate(forward, loader, find_hardware("cpu"))
+    assert result.flatten().tolist() == list(range(10))
 
 
 # The label audit

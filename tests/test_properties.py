@@ -27,7 +27,8 @@ import main
 from checkpoint import State
 from cli import UserError
 from config import FLAGS, Config, command, parse_args, read_config
-from data.formatted import array_path, load_array
+from data.arrays import load_array
+from data.formatted import array_path
 from datasets import load_data
 from folder import LAST
 from models import load_tensors

@@ -16,7 +16,9 @@ import train as training
 from checkpoint import save_tensors
 from cli import UserError
 from config import parse_args
-from data.formatted import array_path, write_array
+from data.arrays import write_array
+from data.draw import Draw
+from data.formatted import array_path
 from data.observe import redraw
 from datasets import load_data, split_indices
 from hardware import find_hardware
@@ -261,7 +263,7 @@ def test_a_damaged_result_without_checkpoints_is_one_line(folder, tmp_path):
 def test_other_labels_are_not_trained_on_under_resume(tmp_path):
     folder = tiny.make_folder(tmp_path)
     tiny.train(folder, tmp_path / "runs")
-    redraw(folder, num_pos=-1, num_neg=1, seed=7)
+    redraw(folder, Draw(num_pos=-1, num_neg=1, seed=7))
     for epochs in ("3", "4"):  # finished, and to be gone on with
         with pytest.raises(
             UserError, match="train observed, val observed, test observed are not those"

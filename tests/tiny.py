@@ -14,12 +14,15 @@ import torch
 from PIL import Image
 
 from config import Config, parse_args
-from data.formatted import array_path, write_array
+from data.arrays import write_array
+from data.formatted import Formatted, Part, array_path, write_formatted
+from data.labels import sparse_labels
 from data.observe import observe_labels
 from train import run_train
 
 SCHEMES = ("AN", "LL-R", "LL-Ct", "LL-Cp")
 NUM_CLASSES = 4
+MANY_CLASSES, GRID = 60, 8  # of the sparse folder; a picture has 8 x 8 fields
 
 
 def make_folder(root: Path, num_train: int = 30, num_val: int = 10) -> Path:
@@ -38,6 +41,35 @@ def make_folder(root: Path, num_train: int = 30, num_val: int = 10) -> Path:
         write_array(array_path(folder, part, "images"), np.array(names))
         write_array(array_path(folder, part, "labels"), labels)
         write_array(array_path(folder, part, "labels_obs"), observe_labels(labels, 1, 0, 1200))
+    return folder
+
+
+def make_sparse_folder(root: Path) -> Path:
+    """A formatted folder like OpenImages: sparse tables of what is annotated, `dev`, groups.
+
+    Class k is a bright field k of the picture. The groups G1 to G5 hold 12 classes each.
+    """
+    folder = root / "sparse"
+    rng = np.random.RandomState(1)
+    parts = {}
+    for part, count in (("train", 40), ("dev", 12), ("val", 15)):
+        present = rng.rand(count, MANY_CLASSES) < 0.2
+        names = [f"{part}/{i:02}.png" for i in range(count)]
+        (folder / part).mkdir(parents=True, exist_ok=True)
+        for name, row in zip(names, present, strict=True):
+            fields = np.append(row, np.zeros(GRID**2 - MANY_CLASSES)).reshape(GRID, GRID)
+            bright = np.kron(fields, np.ones((2, 2)))[..., None] * [200, 150, 100]
+            noisy = bright + rng.randint(0, 50, (16, 16, 3))
+            Image.fromarray(noisy.astype(np.uint8)).save(folder / name)
+        rows, columns = np.nonzero(rng.rand(count, MANY_CLASSES) < 0.3)  # what is annotated
+        values = np.where(present[rows, columns], 1, -1)
+        labels = sparse_labels(rows, columns, values, present.shape)
+        parts[part] = Part(np.array(names), labels)
+    classes = tuple(f"thing {k}" for k in range(MANY_CLASSES))
+    groups = {f"G{i + 1}": range(12 * i, 12 * i + 12) for i in range(5)}
+    train, dev, val = parts.values()
+    formatted = Formatted(train, val, classes, dev, truth="partial", groups=groups)
+    write_formatted(folder, formatted, images=".", observed={})
     return folder
 
 
