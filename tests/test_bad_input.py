@@ -431,7 +431,7 @@ DATA = [
     ("labels missing", gone(LABELS), LABELS.name, "data/README.md"),
     ("val images missing", gone(VAL_IMAGES), VAL_IMAGES.name, "data/README.md"),
     ("val labels missing", gone(VAL_LABELS), VAL_LABELS.name, "data/README.md"),
-    ("observed missing", gone(OBSERVED), OBSERVED.name, "python -m data.observe tiny"),
+    ("observed missing", gone(OBSERVED), "labels_obs.npy", "python -m data.observe tiny"),
     ("labels [N]", array(LABELS, np.ravel), LABELS.name, "[N, K]"),
     ("labels [N, K, 1]", array(LABELS, lambda a: a[..., None]), LABELS.name, "[N, K]"),
     ("labels []", array(LABELS, lambda a: a[0, 0]), LABELS.name, "[N, K]"),
