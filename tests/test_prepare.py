@@ -17,6 +17,7 @@ from data.format_cub import read_cub
 from data.format_pascal import read_pascal
 from data.observe import observe_labels
 from files import write_atomically
+from tests import tiny
 from tests.releases import (
     COCO_CROWD_ONLY,
     COCO_IDS,
@@ -149,6 +150,19 @@ def test_the_real_coco_sample(tmp_path, capsys):
     assert "test: 128 images, 2.91 positives per image" in printed.out
     assert "missing" not in printed.err
     assert json.loads((tmp_path / "coco/dataset.json").read_text())["classes"] == list(COCO)
+    more = (
+        "--data_root",
+        str(tmp_path),
+        "--image_size",
+        "32",
+        "--num_epochs",
+        "1",
+        "--bsize",
+        "16",
+    )
+    summary, _ = tiny.train("coco", tmp_path / "runs", *more)
+    assert summary["epochs_run"] == 1
+    assert list(summary["test_ap"]) == list(COCO)
 
 
 # CUB

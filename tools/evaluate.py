@@ -32,7 +32,7 @@ def main(argv: Sequence[str]) -> None:
         from evaluation import evaluate, evaluation_loader
         from failures import explained
         from hardware import find_hardware
-        from instrumentation import mean_average_precision
+        from instrumentation import mean_average_precision, mean_of_known
         from train import load_run
     model, config, classes = load_run(args.run_dir)
     asked = {name: getattr(args, name) for name in ("data_root", "bsize", "num_workers", "amp")}
@@ -53,6 +53,8 @@ def main(argv: Sequence[str]) -> None:
         width = max(len(printable(name)) for name in classes)
         for name, value in zip(classes, ap, strict=True):
             print(f"{printable(name):<{width}} {value:7.3f}")
+    for name, columns in data.groups.items():
+        print(f"{printable(name)} mAP : {mean_of_known(ap[list(columns)]):.3f}")
     print(f"{args.split.capitalize()} mAP : {mean:.3f} on {len(split):,} images")
 
 
