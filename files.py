@@ -37,7 +37,7 @@ def write_atomically(
             os.fsync(file.fileno())
         before_rename()
         temporary.replace(path)
-        _flush_folder(path.parent)
+        flush_folder(path.parent)
     except OSError as error:
         raise UserError(f"cannot write {path}: {error.strerror or error}") from error
     finally:
@@ -89,10 +89,13 @@ def read_file(path: Path) -> bytes:
         raise UserError(f"{path} cannot be read: {error.strerror or error}") from None
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """The object in a JSON file. Raises UserError where there is none."""
+def read_json(path: Path, trim: Callable[[dict[str, Any]], Any] | None = None) -> dict[str, Any]:
+    """The object in a JSON file, with each object in it as `trim` leaves it.
+
+    Raises UserError where there is none.
+    """
     try:
-        content = json.loads(read_file(path).decode("utf-8-sig"))
+        content = json.loads(read_file(path).decode("utf-8-sig"), object_hook=trim)
     except UserError:
         raise
     except UnicodeDecodeError:
@@ -117,7 +120,7 @@ def _write_all(file: FileIO, content: bytes) -> None:
         content = content[file.write(content) :]
 
 
-def _flush_folder(folder: Path) -> None:
+def flush_folder(folder: Path) -> None:
     """Flush the names in a folder to disk, where the system has a way to."""
     if not hasattr(os, "O_DIRECTORY"):
         return

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -14,7 +13,8 @@ from cli import UserError
 from data.custom_images import Pictures, Unusable
 from data.custom_lines import SPLITS
 from data.custom_listing import Classes, Entry, Listing
-from files import read_file
+from data.format_coco import without_outline
+from files import read_file, read_json
 
 _IDS = (int, str)
 
@@ -89,7 +89,7 @@ def read_coco(path: Path, pictures: Pictures, classes: Classes, keep_unlabelled:
     Images without an annotation are left out unless `keep_unlabelled`. Raises UserError where the
     file as a whole cannot be understood.
     """
-    content = _load(path)
+    content = read_json(path, without_outline)
     tables: dict[str, list[Any]] = {}
     for name in ("images", "categories", "annotations"):
         tables[name] = content.get(name)  # type: ignore[assignment]
@@ -110,27 +110,6 @@ def read_coco(path: Path, pictures: Pictures, classes: Classes, keep_unlabelled:
     if bare:
         listing.notes.append(f"images without annotation, left out (--keep_unlabelled): {bare:,}")
     return listing
-
-
-def _load(path: Path) -> dict[str, Any]:
-    """The object in a json file, without the outlines: most of it, and unused here."""
-    try:
-        text = read_file(path).decode("utf-8-sig")
-        content = json.loads(text, object_hook=_without_outline)
-    except UserError:
-        raise
-    except UnicodeDecodeError:
-        raise UserError(f"{path} is no UTF-8 text: save it as such") from None
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{path} is no JSON: {error}") from None
-    if not isinstance(content, dict):
-        raise UserError(f"{path} must hold images, annotations and categories")
-    return content
-
-
-def _without_outline(record: dict[str, Any]) -> dict[str, Any]:
-    record.pop("segmentation", None)
-    return record
 
 
 def _categories(records: Sequence[Any], listing: Listing) -> dict[Any, int | None]:

@@ -19,7 +19,7 @@ from tqdm import tqdm
 import stopping
 from cli import UserError, printable
 from data.web import BLOCK, Again, Refused, Remote, ask, blocks, pause_after
-from files import is_there, locked, read_json, write_atomically
+from files import flush_folder, is_there, locked, read_json, write_atomically
 
 _PAGE = (b"<!doctype html", b"<html")
 
@@ -196,12 +196,7 @@ class _Part:
             os.fsync(file.fileno())
         self.path.replace(path)
         self._note.unlink(missing_ok=True)
-        if hasattr(os, "O_DIRECTORY"):
-            folder = os.open(path.parent, os.O_DIRECTORY)
-            try:
-                os.fsync(folder)
-            finally:
-                os.close(folder)
+        flush_folder(path.parent)
 
 
 def _receive(remote: Remote, part: _Part, timeout: float, show: bool) -> None:

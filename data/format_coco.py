@@ -48,7 +48,7 @@ def _load(path: Path) -> dict:
     """The content of a json file, without the outlines: nine tenths of it, and unused here."""
     with open_text(path) as file:
         try:
-            content = json.load(file, object_hook=_without_outline)
+            content = json.load(file, object_hook=without_outline)
         except (ValueError, RecursionError) as error:
             raise UserError(f"{path} is no valid json, unpack it again ({error})") from None
     if not isinstance(content, dict):
@@ -56,7 +56,8 @@ def _load(path: Path) -> dict:
     return content
 
 
-def _without_outline(record: dict) -> dict:
+def without_outline(record: dict) -> dict:
+    """A record of COCO without its `segmentation`."""
     record.pop("segmentation", None)
     return record
 

@@ -381,7 +381,7 @@ def test_unlabelled_images_of_coco_are_left_out_or_kept(here, capsys):
     ("content", "message"),
     [
         ("{", "is no JSON"),
-        ("[]", "must hold images"),
+        ("[]", "must hold a JSON object"),
         ('{"images": [], "categories": []}', "has no list of annotations"),
         (b"\xff\xfe", "is no UTF-8"),
         ("[" * 100_000, "is no JSON"),
