@@ -24,7 +24,7 @@ from data.cache import keep_decoded
 from data.check import bad_images
 from data.draw import Draw
 from data.formatted import PARTS
-from data.labels import Labels, count, digest, observed_or_negative
+from data.labels import Labels, count, digest, observed_or_negative, share_annotated
 from data.observe import drawn
 from data.read import Folder, Labelled, read_folder
 from loaders import Array, BadImage, ImageFiles
@@ -268,7 +268,8 @@ def _check_positives(
             f"(--val_set_variant {val_set_variant}), no mAP can choose the epoch: change "
             f"{other_val}--val_set_variant"
         )
-    if val_set_variant == "clean" and not count(data.val.labels("clean"), -1):
+    known = data.val.labels(val_set_variant)
+    if not count(known, -1) and share_annotated(known) < 1 and val_set_variant == "clean":
         raise UserError(
             f"{folder}: no label of the {len(data.val)} val images is known to be negative, every "
             "mAP would be 100: give --val_set_variant observed, which takes what is not annotated "
