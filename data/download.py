@@ -35,7 +35,6 @@ def fetch(
     attempts: int = 6,
     pause: float = 1.0,
     timeout: float = 60,
-    quiet: bool = False,
 ) -> None:
     """Put the file at `path`, whole and checked; one that is there already is checked alone.
 
@@ -43,14 +42,14 @@ def fetch(
     after a `pause` that doubles. Raises UserError where the file does not come; what has come is
     kept beside `path` then, and the next call goes on from there.
     """
-    show = not quiet and sys.stderr.isatty()
+    show = sys.stderr.isatty()
     try:
         if _is_whole(remote, path, show):
             return
         path.parent.mkdir(parents=True, exist_ok=True)
         with locked(path.with_name(f".{path.name}.lock"), wait=False):
             if not _is_whole(remote, path, show):  # else another process has just fetched it
-                if not (quiet or show):
+                if not show:
                     size = f" ({_amount(remote.size)})" if remote.size else ""
                     print(printable(f"fetching {remote.url}{size} to {path}"), file=sys.stderr)
                 _fetch(remote, path, attempts, pause, timeout, show)
@@ -128,7 +127,9 @@ def _insist(
             if failed >= attempts:
                 often = f"{failed} times in a row"
                 raise UserError(f"{remote.url}: {again}, {often}: {part.outlook()}") from None
-            _sleep(pause_after(failed, pause, again.asked))
+            seconds = pause_after(failed, pause, again.asked)
+            print(printable(f"{again}: trying again in {seconds:.0f} s"), file=sys.stderr)
+            _sleep(seconds)
 
 
 def _sleep(seconds: float) -> None:
