@@ -11,143 +11,73 @@ import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 import cli
 from cli import UserError, printable
-from data import custom_report
+from data import custom_checks, custom_report
+from data.custom_flags import is_json, parse_flags
 from data.custom_folders import read_coco, read_folders
 from data.custom_images import Pictures
 from data.custom_lines import read_csv
-from data.custom_listing import Classes, Listing, nearly_the_same
-from data.custom_parts import TRUTHS, Images, draw_splits, given_splits, make_formatted
+from data.custom_listing import Classes, Listing
+from data.custom_names import nearly_the_same, typos
+from data.custom_parts import Images, draw_splits, filled, given_splits, make_formatted
 from data.custom_text import read_lines, read_text
-from data.draw import add_draw_flags, draw_from
-from data.formatted import ABOUT, Formatted, write_formatted
-from data.observe import RECORD, draw_parts, write_record
-from files import is_there, write_atomically
+from data.formatted import Formatted, write_formatted
+from data.labels import Labels
+from data.observe import draw_parts, record_of
+from files import write_atomically
 
 REJECTED = "rejected_lines.txt"
-_TEST_FRAC, _VAL_FRAC = 0.2, 0.1
-_EPILOG = """\
---labels is one of
-  a CSV table of two columns, an image and its labels: a.jpg,cat;dog
-  a CSV table with a column for each class: 1 positive, -1 negative, 0 or empty not annotated
-  COCO's json: images, categories, annotations
-and without it, each folder below --images is a class. data/README.md says more."""
+_PRINTED = 200  # rejected lines at most
 
 
 def main(argv: Sequence[str]) -> None:
     """Turn your own pictures and labels into the layout that training reads."""
-    args = _parser().parse_args(argv)
-    _check_flags(args)
-    if not args.dry_run:
-        _check_out(args.out, args.overwrite)
+    args = parse_flags(argv, main.__doc__)
     listings = _read(args)
-    alike = nearly_the_same(listings[0].classes.names)
-    for caution in (*alike, *(caution for listing in listings for caution in listing.cautions)):
-        _warn(caution)
+    _warn_of_names(listings, named_apart=args.classes is not None)
     rejected = _report_rejected(listings, args)
     root, images = _named_from_root(listings)
     splits = _split(images, args)
-    classes, source = listings[0].classes.names, _source(args, splits)
-    formatted = make_formatted(splits, classes, args.truth, args.left_out, source)
-    for caution in custom_report.cautions(formatted):
+    given, classes = _are_given(splits), listings[0].classes.names
+    by_column = [listing.by_column for listing in listings]
+    fills = filled(args.truth, args.left_out, by_column[0], by_column[-1])
+    there = {split: fills[split] for split, found in splits.items() if found}
+    source = _source(args, listings, there, given)
+    formatted = make_formatted(splits, classes, args.truth, fills, source)
+    observed = _observed(formatted, args)
+    custom_checks.check_test(formatted, listings[-1], args.left_out)
+    custom_checks.check_cut(formatted, observed, given)
+    for caution in custom_checks.cautions(formatted, listings[0], args.left_out, given):
         _warn(caution)
     if not args.dry_run:
-        _write(args, formatted, root, rejected)
-    for line in custom_report.lines(args.out, splits, classes, listings):
+        _write(args, formatted, observed, root, rejected)
+    total = sum(map(len, splits.values()))
+    lines = [f"{args.out}: {len(classes):,} classes, {total:,} images"]
+    lines += custom_report.split_lines(splits, len(classes), fills, args.draw, observed)
+    lines += custom_report.odd_lines(splits, classes, listings)
+    variant = custom_checks.val_variant(formatted)
+    dry = ["dry run: nothing is written"]
+    for line in (*lines, *(dry if args.dry_run else custom_report.commands(args.out, variant))):
         print(printable(line))
-    end = ["dry run: nothing is written"] if args.dry_run else custom_report.commands(args.out)
-    for line in end:
-        print(printable(line))
-
-
-def _parser() -> cli.Parser:
-    parser = cli.Parser(
-        prog="python -m data.prepare custom", description=main.__doc__, epilog=_EPILOG
-    )
-
-    def add(name: str, help: str, **options: Any) -> None:
-        parser.add_argument(f"--{name}", help=help, **options)
-
-    add("images", "the folder of the pictures", type=_path, metavar="DIR", required=True)
-    add("labels", "a .csv, .tsv or .txt table, or a .json", type=_path, metavar="FILE")
-    add("out", "the folder to make the data set in", type=_path, metavar="DIR", required=True)
-    add("classes", "class names in their order, one a line", type=_path, metavar="FILE")
-    add("test_labels", "labels of the test images, as --labels", type=_path, metavar="FILE")
-    add("test_images", "pictures of the test images (--images)", type=_path, metavar="DIR")
-    share = cli.number(low=0, below=1)
-    add("test_frac", "share drawn for the test split (0.2)", type=share, metavar="S")
-    add("val_frac", "share drawn for val, 0: each run cuts it (0.1)", type=share, metavar="S")
-    zero = cli.choice("negative", "unobserved")
-    add("zero", "what a 0 says in a column of a class", type=zero, metavar="{negative,unobserved}")
-    truths = "partial: the labels given, full: all others are negative, none: never measure by them"
-    add("truth", f"{truths} (%(default)s)", type=cli.choice(*TRUTHS), default="partial")
-    left_out = "with a partial truth, what labels left out are in val and test (negative)"
-    add("left_out", left_out, type=zero, metavar="{negative,unobserved}")
-    for name, help in (
-        ("keep_unlabelled", "COCO: keep images without annotation"),
-        ("skip_bad_lines", "go on without the lines that cannot be used"),
-        ("overwrite", "replace the data set in --out"),
-        ("dry_run", "read and report, write nothing"),
-    ):
-        add(name, help, action="store_true")
-    add_draw_flags(parser)
-    return parser
-
-
-def _path(text: str) -> Path:
-    if not text or "\0" in text:
-        raise argparse.ArgumentTypeError(f"{text!r} must be the path of a file or folder")
-    return Path(text)
-
-
-def _check_flags(args: argparse.Namespace) -> None:
-    """Raise UserError for flags that do not go together; fill in those that were not given."""
-    if args.data_root != Path("data"):
-        raise UserError("--data_root is for the known sets: --out says where this one goes")
-    if args.truth != "partial" and args.left_out:
-        raise UserError(f"--left_out is for --truth partial, not {args.truth}: drop it")
-    draws = ("num_pos", "num_neg", "fpc", "rps", "share")
-    drawn = [name for name in draws if getattr(args, name) is not None]
-    if args.truth != "full" and drawn:
-        raise UserError(
-            f"--{drawn[0]} draws from labels that are all known: give --truth full too, or drop it"
-        )
-    if args.test_labels and not args.labels:
-        raise UserError("--test_labels goes with --labels, which says what to train on")
-    if args.labels and args.test_images and not args.test_labels:
-        raise UserError("--test_images goes with --test_labels where --labels is given")
-    if args.test_frac is not None and (args.test_labels or args.test_images):
-        raise UserError("--test_frac draws test images, which you give: drop it")
-    given = [name for name in ("test_frac", "val_frac") if getattr(args, name) is not None]
-    args.drawn_by_flag = given[0] if given else ""
-    args.test_frac = _TEST_FRAC if args.test_frac is None else args.test_frac
-    args.val_frac = _VAL_FRAC if args.val_frac is None else args.val_frac
-    args.left_out = args.left_out or "negative"
-    if args.truth == "full":
-        draw_from(args)  # a wrong one is found before the reading
-        args.zero = args.zero or "negative"
-
-
-def _check_out(out: Path, overwrite: bool) -> None:
-    if is_there(out) and not out.is_dir():
-        raise UserError(f"--out {out} is a file: give a folder, which need not exist")
-    held = is_there(out) and (is_there(out / ABOUT) or any(out.glob("formatted_*.np[yz]")))
-    if held and not overwrite:
-        raise UserError(f"{out} holds a formatted set already: give --overwrite, or another --out")
 
 
 def _read(args: argparse.Namespace) -> list[Listing]:
     """What is listed to train on and, where they are given apart, to test on."""
-    classes, pictures = _classes(args.classes), Pictures(args.images)
+    ignores = args.other_classes == "ignore"
+    classes, pictures = _classes(args.classes, ignores), Pictures(args.images)
     listings = [_read_one(args, pictures, args.labels, classes)]
     if args.test_labels or args.test_images:
         others = Pictures(args.test_images) if args.test_images else pictures
         origin = classes.origin or f"{args.labels or args.images} (--classes FILE names more)"
-        fixed = Classes(listings[0].classes.names, origin)
+        fixed = Classes(listings[0].classes.names, origin, ignores)
         listings.append(_read_one(args, others, args.test_labels, fixed))
+    if args.zero and not any(listing.by_column for listing in listings):
+        raise UserError(
+            f"--zero is for tables with a column for each class, which {args.labels} is not: drop "
+            "it"
+        )
     return listings
 
 
@@ -156,16 +86,17 @@ def _read_one(
 ) -> Listing:
     if labels is None:
         return read_folders(pictures, classes)
-    if labels.suffix.lower() == ".json":
+    if is_json(labels):
         return read_coco(labels, pictures, classes, args.keep_unlabelled)
-    return read_csv(labels, pictures, classes, args.zero)
+    zero = "negative" if args.truth == "full" else args.zero
+    return read_csv(labels, pictures, classes, zero)
 
 
-def _classes(path: Path | None) -> Classes:
+def _classes(path: Path | None, ignores: bool) -> Classes:
     """The names in a file, one a line, which are then the only ones; without it an open list."""
     if path is None:
         return Classes()
-    text, cautions = read_text(path)
+    text, cautions = read_text(path, "class names, one a line")
     for caution in cautions:
         _warn(caution)
     names = [line.strip() for line in read_lines(text) if line.strip()]
@@ -173,11 +104,22 @@ def _classes(path: Path | None) -> Classes:
     if again or not names:
         fault = f"names {again[0]!r} twice" if again else "names no class"
         raise UserError(f"--classes {path} {fault}: write each name once, one a line")
-    return Classes(names, f"--classes {path}")
+    return Classes(names, f"--classes {path}", ignores)
 
 
 def _warn(caution: str) -> None:
     print(f"warning: {printable(caution)}", file=sys.stderr)
+
+
+def _warn_of_names(listings: Sequence[Listing], named_apart: bool) -> None:
+    """Print what may not be as the user thinks; `named_apart`: the classes are listed by hand."""
+    for caution in nearly_the_same(listings[0].classes.names):
+        _warn(caution)
+    for caution in typos(custom_report.occurrences(listings)) if not named_apart else ():
+        _warn(caution)
+    for listing in listings:
+        for caution in listing.cautions:
+            _warn(caution)
 
 
 def _report_rejected(listings: Sequence[Listing], args: argparse.Namespace) -> list[str]:
@@ -192,15 +134,33 @@ def _report_rejected(listings: Sequence[Listing], args: argparse.Namespace) -> l
         for prefix, listing in zip(prefixes, listings, strict=True)
         for place, why in listing.rejected
     ]
-    for line in rejected:
+    for line in rejected[:_PRINTED]:
         print(line, file=sys.stderr)
+    if len(rejected) > _PRINTED:
+        hint = f"with --skip_bad_lines all of them are in {REJECTED}"
+        print(f"and {len(rejected) - _PRINTED:,} more ({hint})", file=sys.stderr)
+    _check_lost(listings, args)
     if rejected and not args.skip_bad_lines:
         total = sum(listing.lines for listing in listings)
+        outside = any(listing.classes.outside for listing in listings)
+        ignore = "; --other_classes ignore passes over labels that are not listed"
         raise UserError(
             f"{len(rejected):,} of {total:,} {listings[0].unit} cannot be read: mend them, or give "
-            "--skip_bad_lines"
+            f"--skip_bad_lines{ignore if outside else ''}"
         )
     return rejected
+
+
+def _check_lost(listings: Sequence[Listing], args: argparse.Namespace) -> None:
+    """Raise UserError where not a single image that a file names is there."""
+    flags = ("--images", "--test_images" if args.test_images else "--images")
+    files = (args.labels, args.test_labels)
+    for listing, flag, labels in zip(listings, flags, files, strict=False):
+        if listing.lost and not listing.mentioned:
+            raise UserError(
+                f"{labels}: none of the {listing.lost:,} images is below "
+                f"{listing.pictures.folder}: is {flag} right?"
+            )
 
 
 def _named_from_root(listings: Sequence[Listing]) -> tuple[Path, list[Images]]:
@@ -237,34 +197,67 @@ def _split(images: Sequence[Images], args: argparse.Namespace) -> dict[str, Imag
     return splits
 
 
-def _source(args: argparse.Namespace, splits: Mapping[str, Images]) -> str:
-    labels = args.labels or args.images
-    given = any(entry.split for entry in splits["train"].values())
-    drawn = f"test_frac {args.test_frac:g}, val_frac {args.val_frac:g}, seed {args.seed}"
-    if args.test_labels or args.test_images:
-        labels = f"{labels}, to test on {args.test_labels or args.test_images}"
-        drawn = f"val_frac {args.val_frac:g}, seed {args.seed}"
-    return f"{labels}; splits {'given' if given else f'drawn with {drawn}'}"
+def _are_given(splits: Mapping[str, Images]) -> bool:
+    """Whether the labels themselves say which image is in which split."""
+    return any(entry.split for entry in splits["train"].values())
+
+
+def _source(
+    args: argparse.Namespace, listings: Sequence[Listing], fills: Mapping[str, bool], given: bool
+) -> str:
+    """What the set was made from, and all that was assumed, in a line."""
+    tests = args.test_labels or args.test_images
+    fracs = ("val_frac",) if tests else ("test_frac", "val_frac")
+    drawn = ", ".join(f"{name} {getattr(args, name):g}" for name in fracs)
+    meanings = {
+        "partial": "the labels given are known",
+        "full": "all labels are known",
+        "none": "no label is known for certain",
+    }
+    facts = [
+        f"{args.labels or args.images}{f', to test on {tests}' if tests else ''}",
+        "splits given" if given else f"splits drawn with {drawn}, seed {args.seed}",
+        f"truth {args.truth}: {meanings[args.truth]}",
+    ]
+    if args.truth == "partial":
+        words = [f"{'negative' if fill else 'unobserved'} in {s}" for s, fill in fills.items()]
+        facts.append(f"left_out {', '.join(words)}")
+    for listing, name in zip(listings, ("", " of the test labels"), strict=False):
+        facts += [f"a 0{name} is {listing.zero}"] if listing.zero else []
+    if any(listing.classes.ignored() for listing in listings):
+        facts.append("other classes ignored")
+    if args.keep_unlabelled:
+        facts.append("images without annotation kept")
+    skipped = sum(len(listing.rejected) for listing in listings)
+    return "; ".join([*facts, f"{listings[0].unit} skipped: {skipped:,}"])
+
+
+def _observed(formatted: Formatted, args: argparse.Namespace) -> dict[str, Labels]:
+    """The labels that training may see, by part, where these are not simply all that is known."""
+    labels = {name: part.labels for name, part in formatted.parts.items()}
+    if formatted.truth == "none":
+        return labels
+    return draw_parts(labels, formatted.truth, args.draw) if args.draw else {}
 
 
 def _write(
-    args: argparse.Namespace, formatted: Formatted, root: Path, rejected: Sequence[str]
+    args: argparse.Namespace,
+    formatted: Formatted,
+    observed: Mapping[str, Labels],
+    root: Path,
+    rejected: Sequence[str],
 ) -> None:
-    """Write the data set, and the lines left out; dataset.json, written last, says it is whole."""
+    """Write the data set, and the lines left out."""
     out = args.out.resolve()
     images = os.path.relpath(root, out) if root.is_relative_to(out) else str(root)
-    labels = {name: part.labels for name, part in formatted.parts.items()}
-    draw = draw_from(args) if formatted.truth == "full" else None
-    observed = draw_parts(labels, "full", draw) if draw else {}
+    record = record_of(args.draw, observed) if args.draw else ""
     try:
-        for name in (ABOUT, RECORD, REJECTED):
-            (out / name).unlink(missing_ok=True)
+        write_formatted(out, formatted, images, observed, record)
         if rejected:
             text = "".join(f"{line}\n" for line in rejected)
             write_atomically(out / REJECTED, lambda file: file.write(text.encode()))
-        write_formatted(out, formatted, images, labels if formatted.truth == "none" else observed)
-        if draw:
-            write_record(out, draw, observed)
+        else:
+            (out / REJECTED).unlink(missing_ok=True)
     except OSError as error:
         raise UserError(f"cannot write {error.filename or out}: {error.strerror}") from None
 

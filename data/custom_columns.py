@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -176,19 +177,17 @@ def _labels_column(
     if not named and len(free) > 1:
         return None
     cells = [cell for cell in _cells(records, place) if cell]
-    if any(cell in known for cell in cells) or (named and not cells):
+    pieces = {piece.strip() for cell in cells for piece in re.split("[;|,]", cell)}
+    if any(name in known for name in (*cells, *pieces)) or (named and not cells):
         return place
     strange = [cell for cell in cells if not _is_value(cell)]
-    if 2 * len(strange) < max(len(cells), 1):
-        return None
-    if not all(map(_is_number, cells)):
-        return place
-    if not named:
-        return None
-    raise UserError(
-        f"{path}: the column {free[place]!r} holds numbers such as {strange[0]!r}: write names, or "
-        "list these numbers with --classes FILE if they are the names"
-    )
+    numbers = all(_is_number(piece) or _is_value(piece) for piece in pieces)
+    if named and strange and numbers:
+        raise UserError(
+            f"{path}: the column {free[place]!r} holds numbers such as {strange[0]}: write names, "
+            "or list these numbers with --classes FILE"
+        )
+    return place if not numbers and 2 * len(strange) >= len(cells) else None
 
 
 def _cells(records: Sequence[Record], place: int) -> Iterator[str]:

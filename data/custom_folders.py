@@ -36,9 +36,11 @@ def read_folders(pictures: Pictures, classes: Classes) -> Listing:
     columns: dict[str, int] = {}
     for top, names in sorted(by_class.items()):
         try:
-            columns.update(dict.fromkeys(names, classes.column(top)))
+            column = classes.column(top)
         except Unusable as error:
             listing.reject(f"folder {top!r}", f"{error}; {len(names):,} pictures")
+        else:
+            columns.update({} if column is None else dict.fromkeys(names, column))
     merged = 0
     for same in _copies(pictures.folder, list(columns)):
         merged += len(same) - 1
@@ -56,6 +58,11 @@ def read_folders(pictures: Pictures, classes: Classes) -> Listing:
 
 def _check_folders(pictures: Pictures, by_class: Mapping[str, Sequence[str]]) -> None:
     folder = pictures.folder
+    if not by_class and pictures.names:
+        raise UserError(
+            f"{len(pictures.names):,} pictures lie in {folder} directly: each class needs a folder "
+            "of its own there, or give --labels FILE"
+        )
     if not by_class:
         raise UserError(
             f"{folder} has no folder with pictures: give --labels FILE, or a folder for each class"

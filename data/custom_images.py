@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 import stopping
-from cli import UserError
+from cli import UserError, printable
 
 _SUFFIXES = "jpg jpeg jpe jfif png bmp gif tif tiff webp ppm pgm pbm jp2"
 SUFFIXES = frozenset(f".{suffix}" for suffix in _SUFFIXES.split())
@@ -17,6 +17,11 @@ SUFFIXES = frozenset(f".{suffix}" for suffix in _SUFFIXES.split())
 
 class Unusable(ValueError):
     """Why a line, or another part of a user's labels, cannot be used."""
+
+
+def quoted(path: str) -> str:
+    """A path in quotes, as a user would write it: backslashes are not doubled."""
+    return f"'{printable(path)}'"
 
 
 def is_picture(name: str) -> bool:
@@ -72,12 +77,16 @@ class Pictures:
                 return path
             for found in (self._alike.get(_key(path), []), self._stems.get(_key(path), [])):
                 if len(found) > 1:
-                    raise Unusable(f"image {text!r} may be {found[0]!r} or {found[1]!r}")
+                    either = " or ".join(map(quoted, found[:2]))
+                    raise Unusable(f"image {quoted(text)} may be {either}")
                 if found:
                     return found[0]
+        raise Unusable(f"there is no image {quoted(text)}{self._meant(text)}")
+
+    def _meant(self, text: str) -> str:
+        """`, did you mean X?` where exactly one picture has that name in another folder."""
         hits = self._bare.get(text.replace("\\", "/").rpartition("/")[2].casefold(), [])
-        hint = f", did you mean {hits[0]!r}?" if len(hits) == 1 else ""
-        raise Unusable(f"there is no image {text!r}{hint}")
+        return f", did you mean {quoted(hits[0])}?" if len(hits) == 1 else ""
 
     def _spellings(self, text: str) -> Iterator[str]:
         """The paths from the folder that `text` may stand for, the likeliest first."""
@@ -86,7 +95,7 @@ class Pictures:
             slashed = self._below(text)
         parts = tuple(part for part in slashed.split("/") if part not in ("", "."))
         if ".." in parts:
-            raise Unusable(f"image {text!r} has '..' in its path")
+            raise Unusable(f"image {quoted(text)} has '..' in its path{self._meant(text)}")
         yield "/".join(parts)
         for tail in self._tails:
             if parts[: len(tail)] == tail and len(parts) > len(tail):
@@ -99,7 +108,8 @@ class Pictures:
         try:
             return (path.parent.resolve() / path.name).relative_to(self.folder).as_posix()
         except (OSError, RuntimeError, ValueError):
-            raise Unusable(f"image {text!r} is an absolute path outside {self.folder}") from None
+            where = f"an absolute path outside {self.folder}{self._meant(text)}"
+            raise Unusable(f"image {quoted(text)} is {where}") from None
 
 
 def _key(name: str) -> str:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import stopping
 from cli import UserError, did_you_mean
-from data.custom_columns import Columns, Header, find_columns, read_header, value
+from data.custom_columns import NOTHING, Columns, Header, find_columns, read_header, value
 from data.custom_images import Pictures, Unusable
 from data.custom_listing import Classes, Entry, Listing
+from data.custom_names import some
 from data.custom_text import Record, read_records, read_text
 
 SPLITS = {
@@ -25,20 +26,23 @@ def read_csv(path: Path, pictures: Pictures, classes: Classes, zero: str | None)
     `zero`: "negative" or "unobserved", what a 0 is in the latter; None where nobody said so.
     Raises UserError where the table as a whole cannot be understood.
     """
-    text, cautions = read_text(path)
+    text, cautions = read_text(path, "a CSV table or a COCO .json")
     records = list(read_records(text))
     if not records:
         raise UserError(f"{path} is empty: give a table of images and labels")
     header = read_header(records, pictures)
+    if not header.rows:
+        raise UserError(f"{path} holds no line below its header: give a line for each image")
     columns = find_columns(path, header, pictures, classes)
-    listing = Listing(pictures, classes, lines=len(header.rows))
+    by_column = columns.labels is None
+    listing = Listing(pictures, classes, lines=len(header.rows), by_column=by_column)
     listing.cautions += (*cautions, *columns.cautions)
-    if columns.labels is None:
+    if by_column:
         read = _wide_reader(path, columns, header, zero, listing)
     else:
         read = _listed_reader(columns, classes)
     _read_rows(header.rows, columns, read, listing)
-    if columns.labels is not None and not classes.fixed:
+    if not (by_column or classes.fixed):
         listing.sort_classes()
     _look_at_names(path, listing)
     return listing
@@ -92,7 +96,8 @@ def _listed_reader(columns: Columns, classes: Classes) -> Callable[[Record], Ent
     def read(row: Record) -> Entry:
         cell = row.cells[place] if len(row.cells) > place else ""
         found = {classes.column(name) for name in _names(cell, classes)}
-        return Entry(tuple(sorted(found)), (), "", row.place)
+        positive = sorted(column for column in found if column is not None)
+        return Entry(tuple(positive), (), "", row.place)
 
     return read
 
@@ -110,12 +115,10 @@ def _wide_reader(
     path: Path, columns: Columns, header: Header, zero: str | None, listing: Listing
 ) -> Callable[[Record], Entry]:
     """Reads the label of each class out of a cell of its own."""
-    targets: dict[int, int] = {}
-    for place, name in columns.classes.items():
-        try:
-            targets[place] = listing.classes.column(name)
-        except Unusable as error:
-            listing.reject(f"the header, column {place + 1}", error)
+    named = columns.classes
+    if not listing.classes.fixed:
+        named = _that_hold_something(path, named, header.rows, listing)
+    targets = _targets(path, named, listing.classes)
     absent = set(listing.classes.names).difference(columns.classes.values())
     if absent:
         listing.cautions.append(
@@ -123,7 +126,7 @@ def _wide_reader(
             f"{min(absent)!r} for one"
         )
     cells = {cell for row in header.rows for cell in _cells_of(row, targets)}
-    meanings = _meanings(path, cells, zero)
+    meanings, listing.zero = _meanings(path, cells, zero)
 
     def read(row: Record) -> Entry:
         sides: dict[int | None, list[int]] = {1: [], -1: [], None: []}
@@ -137,15 +140,59 @@ def _wide_reader(
     return read
 
 
+def _that_hold_something(
+    path: Path, named: Mapping[int, str], rows: Sequence[Record], listing: Listing
+) -> dict[int, str]:
+    """The classes by their columns, without those of which no line says anything."""
+    blank = set(named)
+    for row in rows:
+        have = len(row.cells)
+        blank = {p for p in blank if p >= have or row.cells[p].lower() in NOTHING}
+        if not blank:
+            break
+    if len(blank) == len(named):
+        raise UserError(f"{path}: no column of a class holds anything: see data/README.md")
+    if blank:
+        shown = some([named[place] for place in sorted(blank)])
+        listing.cautions.append(
+            f"{path}: columns that hold nothing, passed over: {shown} (--classes FILE keeps them)"
+        )
+    return {place: name for place, name in named.items() if place not in blank}
+
+
+def _targets(path: Path, named: Mapping[int, str], classes: Classes) -> dict[int, int]:
+    """Which column of the labels each column of the file is.
+
+    Raises UserError for names that are not on the list of classes, unless these are ignored.
+    """
+    targets: dict[int, int] = {}
+    faults = {}
+    for place, name in named.items():
+        try:
+            column = classes.column(name)
+        except Unusable as error:
+            faults[name] = str(error)
+        else:
+            targets.update({} if column is None else {place: column})
+    if faults:
+        several = f"columns that are no class of {classes.origin}: {some(faults)}"
+        fault = several if len(faults) > 1 else f"the column {next(iter(faults.values()))}"
+        raise UserError(f"{path}: {fault} (correct the header, or give --other_classes ignore)")
+    return targets
+
+
 def _cells_of(row: Record, places: Iterable[int]) -> Iterator[str]:
     """The cells in these places, as far as the row has them."""
     return (row.cells[place] for place in places if place < len(row.cells))
 
 
-def _meanings(path: Path, cells: Iterable[str], zero: str | None) -> dict[str, int | None]:
+def _meanings(
+    path: Path, cells: Iterable[str], zero: str | None
+) -> tuple[dict[str, int | None], str]:
     """What each cell that stands in the table says: 1, -1, or None for not annotated.
 
-    Raises UserError where it cannot be known what a 0 says.
+    Also what a 0 says, "negative" or "unobserved", and "" where there is none. Raises UserError
+    where that cannot be known.
     """
     meanings: dict[str, int | None] = {}
     for cell in cells:
@@ -160,7 +207,8 @@ def _meanings(path: Path, cells: Iterable[str], zero: str | None) -> dict[str, i
             "absent, or --zero unobserved if nobody looked"
         )
     nothing = -1 if zero == "negative" else None
-    return {cell: nothing if meaning == 0 else meaning for cell, meaning in meanings.items()}
+    said = {cell: nothing if meaning == 0 else meaning for cell, meaning in meanings.items()}
+    return said, (zero or "unobserved") if 0 in there else ""
 
 
 def _look_at_names(path: Path, listing: Listing) -> None:

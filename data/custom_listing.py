@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import NamedTuple
 
-from cli import did_you_mean
-from data.custom_images import Pictures, Unusable
+from data.custom_images import Pictures, Unusable, quoted
+from data.custom_names import did_you_mean, some
 
 
 class Rejected(NamedTuple):
@@ -30,8 +31,11 @@ class Entry(NamedTuple):
 class Classes:
     """Class names and their columns: a fixed list, or one that grows as names are met."""
 
-    def __init__(self, fixed: Sequence[str] | None = None, origin: str = "") -> None:
-        self.fixed, self.origin = fixed is not None, origin
+    def __init__(
+        self, fixed: Sequence[str] | None = None, origin: str = "", ignores: bool = False
+    ) -> None:
+        self.fixed, self.origin, self.ignores = fixed is not None, origin, ignores
+        self.outside: Counter[str] = Counter()  # names that are not on the list, met so often
         self._columns = {name: column for column, name in enumerate(fixed or ())}
         self._closest = lru_cache(maxsize=None)(lambda name: did_you_mean(name, self._columns))
 
@@ -43,13 +47,27 @@ class Classes:
         """All of them, in the order of the columns."""
         return tuple(self._columns)
 
-    def column(self, name: str) -> int:
-        """Where a class stands. Raises Unusable for one that is not on a fixed list."""
-        if name not in self._columns:
-            if self.fixed:
-                raise Unusable(f"{name!r} is no class of {self.origin}{self._closest(name)}")
+    def column(self, name: str) -> int | None:
+        """Where a class stands; None for one that is not on a fixed list, if these are ignored.
+
+        Raises Unusable for it if they are not.
+        """
+        if name in self._columns:
+            return self._columns[name]
+        if not self.fixed:
             self._columns[name] = len(self._columns)
-        return self._columns[name]
+            return self._columns[name]
+        self.outside[name] += 1
+        if self.ignores:
+            return None
+        raise Unusable(f"{name!r} is no class of {self.origin}{self._closest(name)}")
+
+    def ignored(self) -> str:
+        """The names that were met and are not on the list, for people; "" where there are none."""
+        if not (self.ignores and self.outside):
+            return ""
+        times = f", met {sum(self.outside.values()):,} times"
+        return f"labels that are no class of {self.origin}, ignored: {some(self.outside)}{times}"
 
 
 @dataclass
@@ -63,12 +81,19 @@ class Listing:
     rejected: list[Rejected] = field(default_factory=list)
     lines: int = 0  # usable or not
     unit: str = "lines"  # what is counted there
+    by_column: bool = False  # whether it is a table with a column a class
+    zero: str = ""  # what a 0 says there, "negative" or "unobserved"; "" where none stands there
+    lost: int = 0  # times that an image was named which is not there
     cautions: list[str] = field(default_factory=list)  # what may not be as the user thinks
     notes: list[str] = field(default_factory=list)  # what was left out, by the rules
 
     def find(self, text: str) -> str:
         """The name of the image that `text` means. Raises Unusable where there is none."""
-        name = self.pictures.find(text)
+        try:
+            name = self.pictures.find(text)
+        except Unusable:
+            self.lost += 1
+            raise
         self.mentioned.add(name)
         return name
 
@@ -86,10 +111,13 @@ class Listing:
         both = positive & negative
         if both:
             name = self.classes.names[min(both)]
-            raise Unusable(f"{image!r} is both 1 and -1 for {name!r} (first in {before.place})")
+            raise Unusable(
+                f"{quoted(image)} is both positive and negative for {name!r} (first in "
+                f"{before.place})"
+            )
         if before.split != said.split:
             raise Unusable(
-                f"{image!r} is in {said.split} here and in {before.split} in {before.place}"
+                f"{quoted(image)} is in {said.split} here and in {before.split} in {before.place}"
             )
         self.entries[image] = before._replace(
             positive=tuple(sorted(positive)), negative=tuple(sorted(negative))
@@ -112,13 +140,3 @@ class Listing:
             positive = tuple(sorted(new[names[column]] for column in entry.positive))
             self.entries[image] = entry._replace(positive=positive)
         self.classes = Classes(ordered)
-
-
-def nearly_the_same(names: Sequence[str]) -> Iterator[str]:
-    """A warning for each pair of names that differ only in case or in space."""
-    seen: dict[str, str] = {}
-    for name in names:
-        key = " ".join(name.casefold().split())
-        if key in seen:
-            yield f"the classes {seen[key]!r} and {name!r} differ only in case or space"
-        seen.setdefault(key, name)

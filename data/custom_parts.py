@@ -16,7 +16,6 @@ from data.formatted import Formatted, Part
 from data.labels import Labels, sparse_labels
 
 Images: TypeAlias = "dict[str, Entry]"  # by name
-TRUTHS = ("partial", "full", "none")
 _SPARSE = (2_000, 0.02)  # a table of more classes, of which a smaller share is annotated
 
 
@@ -78,13 +77,31 @@ def draw_splits(
     return splits
 
 
-def make_formatted(
-    splits: Mapping[str, Images], classes: Sequence[str], truth: str, left_out: str, source: str
-) -> Formatted:
-    """The data set: `truth` is what the labels are, `left_out` what others are in val and test.
+def filled(
+    truth: str, left_out: str | None, by_column: bool, test_by_column: bool
+) -> dict[str, bool]:
+    """For each split, whether a label that is not given is negative.
 
-    Those are "negative" or "unobserved"; in train they are unobserved, with a full truth negative
-    everywhere. Raises UserError for a split without a positive label.
+    With a partial truth only in val and test, if `left_out` says so: where it is None, unless the
+    labels are those of a table with a column a class, in which nothing was left out by chance.
+    """
+    if truth != "partial":
+        return dict.fromkeys(("train", "val", "test"), truth == "full")
+    tables = {"val": by_column, "test": test_by_column}
+    default = {split: "unobserved" if table else "negative" for split, table in tables.items()}
+    return {"train": False, **{s: (left_out or default[s]) == "negative" for s in tables}}
+
+
+def make_formatted(
+    splits: Mapping[str, Images],
+    classes: Sequence[str],
+    truth: str,
+    fills: Mapping[str, bool],
+    source: str,
+) -> Formatted:
+    """The data set: `truth` is what the labels are, `fills` where one not given is negative.
+
+    In other splits it is unobserved. Raises UserError for a split without a positive label.
     """
     for split, images in splits.items():
         if images and not any(entry.positive for entry in images.values()):
@@ -95,10 +112,8 @@ def make_formatted(
 
     def part(split: str) -> Part:
         images = splits[split]
-        full = truth == "full"
-        fills = full or (truth == "partial" and split != "train" and left_out == "negative")
-        labels = _table(list(images.values()), len(classes), fills)
-        if full:
+        labels = _table(list(images.values()), len(classes), fills[split])
+        if truth == "full":
             labels = (labels == 1).astype(np.int8)
         return Part(np.array(list(images), dtype=np.str_), labels)
 

@@ -21,6 +21,7 @@ _MARKS = {
     codecs.BOM_UTF16_BE: "utf-16-be",
 }
 _WORKBOOKS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")  # .xlsx and .ods, .xls
+_NO_TEXT = bytes(range(9))  # NUL and other signs that no text in an 8-bit encoding has
 _CELL_OF_LINES = 20  # the most lines that a quoted cell may have
 
 
@@ -36,8 +37,11 @@ class _Unclosed(ValueError):
     """A quote is opened and not closed."""
 
 
-def read_text(path: Path) -> tuple[str, list[str]]:
-    """The text in a file, and warnings: UTF-8 or UTF-16, else cp1252. Raises UserError."""
+def read_text(path: Path, wanted: str) -> tuple[str, list[str]]:
+    """The text in a file, and warnings: UTF-8 or UTF-16, else cp1252.
+
+    Raises UserError, which says what is `wanted`, for anything else.
+    """
     content = read_file(path)
     if content.startswith(_WORKBOOKS):
         raise UserError(f"{path} is a workbook or an archive, no text: save it as CSV (UTF-8)")
@@ -45,13 +49,26 @@ def read_text(path: Path) -> tuple[str, list[str]]:
         if content.startswith(mark):
             return _decode(path, content[len(mark) :], encoding), []
     if b"\0" in content[:2]:
-        return _decode(path, content, "utf-16-le" if content[1:2] == b"\0" else "utf-16-be"), []
+        return _decode_unmarked(path, content, wanted), []
     try:
         return content.decode("utf-8"), []
     except UnicodeDecodeError as error:
+        if len(content.translate(None, _NO_TEXT)) < len(content):
+            raise UserError(f"{path} is no text: give {wanted}") from None
         line = content.count(b"\n", 0, error.start) + 1
         caution = f"{path} is no UTF-8 (line {line}), taken for cp1252: check names with accents"
         return _decode(path, content, "cp1252"), [caution]
+
+
+def _decode_unmarked(path: Path, content: bytes, wanted: str) -> str:
+    """UTF-16, as the NUL in the first two bytes tells; the text itself has none then."""
+    try:
+        text = content.decode("utf-16-le" if content[1:2] == b"\0" else "utf-16-be")
+    except UnicodeDecodeError:
+        text = "\0"
+    if "\0" in text:
+        raise UserError(f"{path} is no text: give {wanted}")
+    return text
 
 
 def _decode(path: Path, content: bytes, encoding: str) -> str:

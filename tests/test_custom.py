@@ -18,12 +18,14 @@ import main
 from data import custom, custom_report
 from data.custom_images import Pictures
 from data.custom_listing import Classes, Entry
-from data.custom_parts import draw_splits, make_formatted
+from data.custom_names import typos
+from data.custom_parts import draw_splits, filled, make_formatted
 from data.draw import Draw
 from data.formatted import array_path
 from data.labels import is_sparse, to_dense
 from data.observe import drawn
 from data.read import read_folder
+from datasets import split_indices
 
 REPOSITORY = Path(__file__).parents[1]
 CLASSES = ("ant", "bee")
@@ -163,22 +165,157 @@ def test_labels_left_out_are_negative_in_val_and_test_alone(here, source):
     assert rows(kind="observed") == found
 
 
-def test_left_out_unobserved_leaves_them_so_and_warns(here, capsys):
-    write_listed()
-    assert make("--labels", "labels.csv", "--left_out", "unobserved") == 0
-    for images in rows().values():
-        for image, row in images.items():
-            assert row == expected_row(int(Path(image).stem), 0)
+@pytest.mark.parametrize("cell", ["0", "", "?", "nan", "0.0", "None"])
+def test_what_is_written_as_not_annotated_stays_so_in_every_split(here, capsys, cell):
+    write_wide()
+    text = Path("labels.csv").read_text().replace("png,-1,1", f"png,{cell},1")
+    Path("labels.csv").write_text(text)
+    unknown = [n for n in range(COUNT) if names_of(n) == ["bee"]]
+
+    def found(**options):
+        images = {int(i[:2]): row for part in rows(**options).values() for i, row in part.items()}
+        return [images[n] for n in unknown]
+
+    assert make("--labels", "labels.csv") == 0
+    assert found() == [[0, 1]] * len(unknown)
+    assert "taken for negative" not in capsys.readouterr().out
+    assert make("--labels", "labels.csv", "--left_out", "negative", out="told") == 0
+    told = rows("told")
+    counts = {s: sum(int(i[:2]) in unknown for i in told[s]) for s in ("val", "test")}
+    assert 0 < counts["test"]
+    for split, images in told.items():
+        absent = 0 if split == "train" else -1
+        assert all(row == [absent, 1] for i, row in images.items() if int(i[:2]) in unknown)
+    out = capsys.readouterr().out
+    for split, number in counts.items():
+        line = next(line for line in out.splitlines() if line.startswith(f"  {split}: "))
+        assert f"; {number} labels not mentioned, taken for negative" in line
+    assert "taken for negative" not in out.splitlines()[1]
+
+
+def test_a_zero_that_is_unobserved_is_no_negative_of_val_and_test(here, capsys):
+    write_wide(absent="0")
+    assert make("--labels", "labels.csv", "--zero", "unobserved") == 2
     error = capsys.readouterr().err
-    assert "val mAP cannot choose the epoch" in error
-    assert "no label of test is negative" in error
+    assert "no label of the 6 test images is negative, every mAP would be 100: write -1" in error
+    assert "or give --zero negative or --left_out negative" in error
+    assert not Path("out").exists()
 
 
-def test_without_a_val_split_positives_alone_are_warned_about(here, capsys):
+def test_a_label_that_is_not_mentioned_is_negative_by_the_kind_of_its_file():
+    everywhere = dict.fromkeys(("train", "val", "test"), True)
+    assert filled("full", None, True, True) == everywhere
+    assert filled("none", None, False, False) == dict.fromkeys(everywhere, False)
+    tables = {"train": False, "val": False, "test": True}
+    assert filled("partial", None, True, False) == tables
+    assert filled("partial", None, False, True) == {"train": False, "val": True, "test": False}
+    assert filled("partial", "negative", True, True) == {**everywhere, "train": False}
+    assert filled("partial", "unobserved", False, False) == dict.fromkeys(everywhere, False)
+
+
+def test_labels_not_mentioned_that_are_negative_are_counted(here, capsys):
     write_listed()
-    assert make("--labels", "labels.csv", "--val_frac", 0) == 0
-    assert "no label of train, from which val is cut, is negative" in capsys.readouterr().err
-    assert set(rows()) == {"train", "test"}
+    assert make("--labels", "labels.csv") == 0
+    out = capsys.readouterr().out.splitlines()
+    for split, line in zip(("val", "test"), out[2:4], strict=True):
+        absent = sum(row.count(-1) for row in rows()[split].values())
+        assert line.endswith(f"; {absent} labels not mentioned, taken for negative")
+    assert "taken" not in out[1]
+
+
+# What training would refuse
+
+
+def no_negative(kind, split=False):
+    """Labels of which none of val is known to be negative; those of test are."""
+    if kind == "listed":
+        cells = [";".join(names_of(n)) for n in range(COUNT)]
+    else:
+        cells = [",".join("1" if name in names_of(n) else "" for name in CLASSES)
+                 for n in range(COUNT)]  # fmt: skip
+    header = "image,labels" if kind == "listed" else f"image,{','.join(CLASSES)}"
+    words = ["test" if n < 6 else "train" for n in range(COUNT)]
+    lines = [f"{n:02}.png,{cells[n]},{words[n]}" for n in range(COUNT)]
+    Path("labels.csv").write_text("\n".join([f"{header},split", *lines]))
+
+
+REFUSED_VAL = {  # how to get there, and the advice
+    "val_frac 0": (write_listed, ["--val_frac", 0], "give --val_frac 0.1; or"),
+    "a split column": (lambda: no_negative("listed"), [], "add rows whose `split` is val; or"),
+    "truth none": (write_listed, ["--truth", "none"], ""),
+    "truth none, negatives": (write_wide, ["--truth", "none"], ""),
+    "truth none, val_frac 0": (write_listed, ["--truth", "none", "--val_frac", 0], ""),
+}
+
+
+def next_command(out):
+    line = out.splitlines()[-1]
+    return shlex.split(line.partition("main.py ")[2])
+
+
+@pytest.mark.parametrize("kind", REFUSED_VAL)
+def test_the_next_command_works_where_val_has_no_known_negative(here, capsys, kind):
+    write, flags, advice = REFUSED_VAL[kind]
+    write()
+    assert make("--labels", "labels.csv", *flags) == 0
+    output = capsys.readouterr()
+    words = next_command(output.out)
+    assert words[-2:] == ["--val_set_variant", "observed"]
+    assert ("train with --val_set_variant observed" in output.err) == bool(advice)
+    assert advice in output.err
+    assert "give --left_out negative" not in output.err
+    small = shlex.split(TRAINING)
+    assert cli.run(main.main, [*small, *words[2:]]) == 0, capsys.readouterr().err
+    assert cli.run(main.main, [*small, "--overwrite"]) == 2, "without it training refuses"
+
+
+def test_a_table_whose_val_images_have_no_negative_trains_by_observed_labels(here, capsys):
+    lines = [f"{n:02}.png,1,,{('train', 'val')[n % 2]}" for n in range(20)]
+    lines += [f"{n:02}.png,-1,1,test" for n in range(20, COUNT)]
+    Path("labels.csv").write_text("\n".join(["image,ant,bee,split", *lines]))
+    assert make("--labels", "labels.csv") == 0
+    output = capsys.readouterr()
+    assert "of val is known to be negative: write -1 where a class is absent, or" in output.err
+    assert next_command(output.out)[-2:] == ["--val_set_variant", "observed"]
+    assert make("--labels", "labels.csv", "--left_out", "negative", "--overwrite") == 0
+    output = capsys.readouterr()
+    assert not output.err
+    assert "--val_set_variant" not in output.out
+
+
+NO_TEST = {
+    "left out by a flag": (write_listed, ["--left_out", "unobserved"], "drop --left_out unobserv"),
+    "a table": (lambda: no_negative("wide"), [], "or give --left_out negative"),
+    "all positive": (lambda: write_wide(absent="1"), [], "every label of the 6 test images is pos"),
+    "all positive, full": (
+        lambda: write_wide(absent="1"), ["--truth", "full"], "every label of the 6 test images",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", NO_TEST)
+def test_a_test_split_without_a_negative_is_refused(here, capsys, kind):
+    write, flags, message = NO_TEST[kind]
+    write()
+    before = everything(here)
+    assert make("--labels", "labels.csv", *flags) == 2
+    output = capsys.readouterr()
+    assert message in output.err.splitlines()[-1]
+    assert everything(here) == before
+    if "full" not in flags and "--left_out" not in flags:
+        assert make("--labels", "labels.csv", "--truth", "none") == 0
+
+
+def test_a_cut_of_train_without_a_positive_is_refused(here, capsys):
+    places = split_indices(24, 0.2, 1200)[1]
+    lines = [f"{n:02}.png,{'' if n in places else 'ant'},train" for n in range(24)]
+    lines += [f"{n:02}.png,{('ant', 'bee')[n % 2]},test" for n in range(24, COUNT)]
+    Path("labels.csv").write_text("\n".join(["image,labels,split", *lines]))
+    assert make("--labels", "labels.csv") == 2
+    error = capsys.readouterr().err
+    assert "cuts 5 val images from the 24 of train, and no label of val would be positive" in error
+    assert "name some as val" in error
+    assert not Path("out").exists()
 
 
 def test_a_full_truth_is_drawn_from_and_the_draw_recorded(here):
@@ -292,8 +429,9 @@ def test_a_picture_in_two_folders_has_both_classes(here, capsys):
     for name in ("notes.txt", "ant/Thumbs.db", "ant/._a.png", "empty/.keep"):
         (here / "pics" / name).parent.mkdir(exist_ok=True)
         (here / "pics" / name).write_text("")
-    assert make("--test_frac", 0.25, "--val_frac", 0, "--left_out", "unobserved") == 0
-    found = {image: row for images in rows().values() for image, row in images.items()}
+    assert make("--test_frac", 0.25, "--val_frac", 0, "--seed", 2) == 0
+    split = {image: row for images in rows().values() for image, row in images.items()}
+    found = {image: [max(label, 0) for label in row] for image, row in split.items()}
     assert found == {
         "ant/a.png": [1, 1], "ant/deep/b.png": [1, 0], "bee/c.png": [0, 1], "bee/d.png": [0, 1],
     }  # fmt: skip
@@ -406,8 +544,27 @@ WRONG = {  # the flags after --labels labels.csv
     "out is a file": (["--out", "labels.csv"], "is a file: give a folder"),
     "two truths": (["--truth", "none", "--left_out", "negative"], "--left_out is for --truth par"),
     "draw": (["--num_pos", "1"], "--num_pos draws from labels that are all known"),
+    "two zeros": (
+        ["--labels", "zeros.csv", "--truth", "full", "--zero", "unobserved"],
+        "--truth full says that all labels are known, --zero unobserved that a 0 is not",
+    ),
+    "no json": (["--keep_unlabelled"], "--keep_unlabelled is for COCO's json: drop it"),
+    "zero of a json": (["--labels", "coco.json", "--zero", "negative"], "--zero is for CSV tables"),
+    "zero of labels in a cell": (
+        ["--labels", "last.csv", "--zero", "negative"],
+        "--zero is for tables with a column",
+    ),
+    "no list": (["--other_classes", "ignore"], "--other_classes goes with --classes FILE"),
+    "a known set": (["--out", "data/coco"], "main.py --dataset coco would take it for the offi"),
+    "a known set in capitals": (["--out", "./Pascal/"], "--dataset pascal would take it for"),
+    "digits": (["--out", "digits", "--dry_run"], "--dataset digits would take it for"),
+    "lost": (["--labels", "lost.csv"], "lost.csv: none of the 3 images is below "),
+    "lost, skipped": (["--labels", "lost.csv", "--skip_bad_lines"], "pics: is --images right?"),
+    "header alone": (["--labels", "header.csv"], "holds no line below its header"),
+    "binary": (["--labels", "pics/00.png"], "is no text: give a CSV table or a COCO .json"),
+    "binary classes": (["--classes", "pics/00.png"], "is no text: give class names, one a line"),
     "two draws": (["--truth", "full", "--fpc", "3", "--rps", "0.5"], "two ways to draw"),
-    "data_root": (["--data_root", "x"], "--out says where"),
+    "data_root": (["--data_root", "x"], "unknown flag --data_root"),
     "test images": (["--test_images", "pics"], "--test_images goes with --test_labels"),
     "test share": (["--test_labels", "labels.csv", "--test_frac", "0.3"], "drop it"),
     "in both": (["--test_labels", "labels.csv", "--skip_bad_lines"], "30 images are both to train"),
@@ -430,6 +587,9 @@ def write_wrong_files():
     write_listed(more="no.png,ant\n")
     write_wide("zeros.csv", absent="0")
     write_listed("last.csv", [4])
+    write_coco("coco.json")
+    Path("lost.csv").write_text("image,labels\nx.png,ant\ny.png,bee\nz.png,\n")
+    Path("header.csv").write_text("image,labels\n")
     Path("empty.txt").write_text("\n")
     Path("twice.txt").write_text("ant\nbee\nant\n")
     Path("bare.csv").write_text("image,labels\n" + "".join(f"{n:02}.png,\n" for n in range(COUNT)))
@@ -517,7 +677,7 @@ def test_a_large_thin_table_is_stored_sparse():
 
     def kinds(num_classes, truth, splits=splits):
         classes = [str(n) for n in range(num_classes)]
-        formatted = make_formatted(splits, classes, truth, "negative", "")
+        formatted = make_formatted(splits, classes, truth, filled(truth, None, False, False), "")
         return is_sparse(formatted.train.labels), is_sparse(formatted.val.labels)
 
     assert kinds(2_000, "partial") == (False, False)
@@ -529,7 +689,8 @@ def test_a_large_thin_table_is_stored_sparse():
         assert kinds(2_001, "none", both) == (expected, expected)
     assert kinds(2_001, "full") == (False, False)
     classes = [str(n) for n in range(2_001)]
-    table = make_formatted(splits, classes, "none", "negative", "").train.labels
+    fills = filled("none", None, False, False)
+    table = make_formatted(splits, classes, "none", fills, "").train.labels
     assert to_dense(table)[1, :4].tolist() == [0, 1, -1, 0]
 
 
@@ -541,7 +702,7 @@ def test_the_report_counts_what_was_read(here, capsys):
     assert make("--labels", "labels.csv") == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "out: 3 classes, 22 images"
-    numbers = [[int(w) for w in line.split() if w.isdigit()] for line in lines[1:4]]
+    numbers = [[int(w) for w in line.split() if w.isdigit()][:4] for line in lines[1:4]]
     assert np.sum(numbers, axis=0).tolist() == [22, 10 + 7 + 1, 0, 1 + 7]
     assert [n[0] for n in numbers] == [16, 2, 4]
     assert "  labels that occur once: 1 ('rare')" in lines
@@ -569,6 +730,167 @@ def test_classes_that_are_nearly_the_same_are_warned_about(here, capsys):
     error = capsys.readouterr().err
     assert "the classes 'Cat' and 'cat' differ only in case or space" in error
     assert "the classes 'cat  owl' and 'cat owl' differ" in error
+
+
+def test_a_label_that_looks_like_a_typo_is_warned_about(here, capsys):
+    words = ["perosn" if n == 4 else ("person", "horse")[n % 2] for n in range(COUNT)]
+    lines = [f"{n:02}.png,{word}\n" for n, word in enumerate(words)]
+    Path("labels.csv").write_text("image,labels\n" + "".join(lines))
+    assert make("--labels", "labels.csv") == 0
+    assert capsys.readouterr().err == (
+        "warning: 'perosn' occurs once, did you mean 'person' (14 times)?\n"
+    )
+    Path("classes.txt").write_text("perosn\nperson\nhorse\n")
+    flags = ["--labels", "labels.csv", "--classes", "classes.txt"]
+    assert make(*flags, out="listed") == 0
+    assert not capsys.readouterr().err
+
+
+def test_only_a_name_that_occurs_once_beside_one_that_occurs_often_is_a_typo():
+    def found(**times):
+        return list(typos(times))
+
+    assert found(perosn=1, person=5)
+    assert not found(perosn=2, person=5)
+    assert not found(perosn=1, person=4)
+    assert not found(chair=1, car=50)
+    assert found(Cats=1, cat=1_234) == ["'Cats' occurs once, did you mean 'cat' (1,234 times)?"]
+    assert not found(Person=1, person=50), "that is said already"
+    assert not found(**{"breed 12": 1, "breed 13": 50}), "numbers differ by intent"
+    assert not found(**{"a" * 12: 1, "a" * 15: 50}), "three letters more"
+    many = {f"perso{letter}": 1 for letter in "abcdefghijklmopqrstuvwxyz"}
+    lines = found(person=5, **many)
+    assert len(lines) == 21
+    assert lines[-1].endswith("more of them: 5")
+
+
+def test_columns_and_labels_outside_the_list_can_be_left_out(here, capsys):
+    Path("classes.txt").write_text("bee\n")
+    for number, (source, (write, labels)) in enumerate(SOURCES.items()):
+        write()
+        flags = [*(["--labels", labels] if labels else []), "--classes", "classes.txt"]
+        assert make(*flags, out="strict") == 2
+        error = capsys.readouterr().err.splitlines()[-1]
+        assert "--other_classes ignore" in error, source
+        flags += [
+            "--other_classes",
+            "ignore",
+            *(["--keep_unlabelled"] if labels and "json" in labels else []),
+        ]
+        status = make(*flags, out=f"out{number}")
+        if source == "folders":
+            assert status == 2, "all images are bees"
+            continue
+        assert status == 0
+        assert "no class of --classes classes.txt, ignored: 1 ('ant')" in capsys.readouterr().out
+        assert read_folder(Path(f"out{number}"), "mine").classes == ("bee",)
+        for images in rows(f"out{number}").values():
+            assert all((row == [1]) == ("bee" in names_of(int(i[:2]))) for i, row in images.items())
+        assert "other classes ignored" in source_of(f"out{number}")
+
+
+def test_many_rejected_lines_are_not_all_printed(here, capsys):
+    write_listed(more="".join(f"no{n}.png,ant\n" for n in range(300)))
+    for flags, status in (([], 2), (["--skip_bad_lines"], 0)):
+        assert make("--labels", "labels.csv", *flags) == status
+        lines = capsys.readouterr().err.splitlines()
+        assert lines[199].startswith("line 231: ")
+        assert (
+            lines[200]
+            == "and 100 more (with --skip_bad_lines all of them are in rejected_lines.txt)"
+        )
+        assert len(lines) == 201 + (status == 2)
+    assert len(Path("out/rejected_lines.txt").read_text().splitlines()) == 300
+
+
+def test_test_images_that_are_all_missing_name_their_flag(here, capsys):
+    write_listed("labels.csv", range(20))
+    Path("test.csv").write_text("image,labels\nx.png,ant\n")
+    (here / "others").mkdir()
+    flags = ["--labels", "labels.csv", "--test_labels", "test.csv"]
+    assert make(*flags) == 2
+    assert "pics: is --images right?" in capsys.readouterr().err
+    assert make(*flags, "--test_images", "others") == 2
+    assert "others: is --test_images right?" in capsys.readouterr().err
+
+
+def test_pictures_without_folders_of_classes_are_counted(here, capsys):
+    assert make() == 2
+    error = capsys.readouterr().err
+    assert "30 pictures lie in " in error
+    assert "each class needs a folder of its own there, or give --labels FILE" in error
+
+
+def source_of(out):
+    return json.loads(Path(out, "dataset.json").read_text())["source"]
+
+
+def test_what_was_assumed_is_written_down(here):
+    write_wide(absent="0")
+    Path("labels.csv").write_text(
+        Path("labels.csv").read_text().replace("00.png,1,1", "00.png,1,-1")
+    )
+    flags = ["--labels", "labels.csv", "--truth", "none"]
+    for zero in ("negative", "unobserved"):
+        assert make(*flags, "--zero", zero, out=zero) == 0
+        assert f"; a 0 is {zero};" in source_of(zero)
+    assert "truth none" in source_of("negative")
+    assert make("--labels", "labels.csv", "--left_out", "negative") == 0
+    assert source_of("out") == (
+        "labels.csv; splits drawn with test_frac 0.2, val_frac 0.1, seed 1200; truth partial: the "
+        "labels given are known; left_out unobserved in train, negative in val, negative in test; "
+        "a 0 is unobserved; lines skipped: 0"
+    )
+    write_listed("labels.csv", range(20), more="no.png,ant\n")
+    write_wide("test.csv", range(20, COUNT))
+    flags = ["--labels", "labels.csv", "--test_labels", "test.csv", "--skip_bad_lines"]
+    assert make(*flags, out="two") == 0
+    assert "negative in val, unobserved in test" in source_of("two")
+    assert "lines skipped: 1" in source_of("two")
+    assert "a 0" not in source_of("two")
+    assert make(*flags, "--val_frac", 0, out="cut") == 0
+    assert "left_out unobserved in train, unobserved in test" in source_of("cut")
+
+
+def test_the_report_of_a_full_truth_says_what_was_drawn(here, capsys):
+    write_listed()
+    assert make("--labels", "labels.csv", "--truth", "full") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1] == "  annotated: 1 positive and 0 negative labels of each image, seed 1200"
+    seen = tables(kind="observed")
+    for line, split in zip(lines[2:5], ("train", "val", "test"), strict=True):
+        truth = tables()[split][1]
+        positives, negatives = (truth == 1).sum(), (truth == -1).sum()
+        assert f"{split}: {len(truth)} images, {positives} positives, all {negatives} other" in line
+        shown = (seen[split][1] == 1).sum()
+        assert line.endswith(f"observed: {shown} positive and 0 negative labels")
+        assert "0 negatives" not in line
+
+
+def test_nothing_rejected_is_not_reported(here, capsys):
+    write_listed()
+    assert make("--labels", "labels.csv") == 0
+    assert "rejected" not in capsys.readouterr().out
+
+
+def test_observed_labels_of_an_earlier_set_do_not_survive(here):
+    write_listed()
+    Path("out").mkdir()
+    for name in ("uniform_labels_obs", "labels_obs"):
+        for part in ("train", "val", "dev"):
+            np.save(f"out/formatted_{part}_{name}.npy", np.ones((3, 2), np.int8))
+    assert make("--labels", "labels.csv", "--overwrite") == 0
+    assert not list(Path("out").glob("*_obs.np?"))
+    assert rows(kind="observed") == rows()
+
+
+def test_the_help_shows_no_flag_of_other_sets(capsys):
+    with pytest.raises(SystemExit):
+        custom.main(["--help"])
+    out = capsys.readouterr().out
+    assert "--data_root" not in out
+    assert "--truth {partial,full,none}" in out
+    assert "draws splits and labels" in out
 
 
 HOSTILE = ["line\nbreak", "\x1b[31mred", 'quo"te', "it's; rm", "ünïcode", "\u202eleft", "-dash"]
@@ -614,7 +936,8 @@ def test_a_hostile_name_of_the_file_itself_comes_out_printable(here, capsys):
 
 
 def test_nothing_heavy_is_imported_for_the_help():
-    program = "import sys; from data import custom\ncustom._parser().format_help()\n"
+    program = "import sys; from data import custom, custom_flags as flags\n"
+    program += "flags._parser(None).format_help()\n"
     program += "assert not {'torch', 'sklearn', 'PIL', 'scipy'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, check=True)
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from cli import UserError
-from data.custom_images import Pictures
+from data.custom_images import Pictures, Unusable
 from data.custom_lines import read_csv
 from data.custom_listing import Classes
 
@@ -230,7 +230,7 @@ SAME = {
     "contradiction": (
         "image,cat,dog\na.jpg,1,-1\na.jpg,-1,1",
         {"cat", "-dog"},
-        "'a.jpg' is both 1 and -1 for 'cat' (first in line 2)",
+        "'a.jpg' is both positive and negative for 'cat' (first in line 2)",
     ),
     "two splits": (
         "image,label,split\na.jpg,cat,train\na.jpg,dog,test",
@@ -296,11 +296,100 @@ def test_a_list_of_classes_fixes_order_and_set(tmp_path):
     assert listing.classes.names == classes
     assert said(listing) == {"a.jpg": {"cat, wild", "cat"}}
     assert listing.rejected == [("line 4", "'zebar' is no class of --classes, did you mean zebra?")]
-    wide = read(tmp_path / "w.csv", pictures, "image,cat,zebar,zebra\na.jpg,1,1,-1\n", classes)
+    wide = read(tmp_path / "w.csv", pictures, "image,cat,zebra\na.jpg,1,-1\n", classes)
     assert wide.classes.names == classes
     assert said(wide) == {"a.jpg": {"cat", "-zebra"}}
-    assert wide.rejected[0].place == "the header, column 3"
     assert any("without a column" in caution for caution in wide.cautions)
+
+
+def test_a_column_that_is_no_listed_class_is_named_and_is_no_bad_line(tmp_path):
+    touch(tmp_path / "pics", "a.jpg")
+    pictures, table = Pictures(tmp_path / "pics"), "image,cat,zebar,{}zebra\na.jpg,1,1,{}-1\n"
+    with pytest.raises(UserError) as caught:
+        read(tmp_path / "w.csv", pictures, table.format("", ""), ("zebra", "cat"))
+    message = str(caught.value)
+    assert "the column 'zebar' is no class of --classes, did you mean zebra?" in message
+    assert "--other_classes ignore" in message
+    with pytest.raises(UserError, match=r"no class of --classes: 2 \('zebar', 'owl'\)"):
+        read(tmp_path / "w.csv", pictures, table.format("owl,", "1,"), ("zebra", "cat"))
+
+
+def test_other_classes_can_be_ignored(tmp_path):
+    touch(tmp_path / "pics", "a.jpg", "b.jpg")
+    pictures = Pictures(tmp_path / "pics")
+    for table in ("image,cat,owl,bat\na.jpg,1,1,0\nb.jpg,-1,-1,1\n",
+                  "image,label\na.jpg,cat;owl\nb.jpg,bat;owl\n"):  # fmt: skip
+        path = tmp_path / "t.csv"
+        path.write_text(table)
+        known = Classes(["cat"], "--classes c.txt", ignores=True)
+        listing = read_csv(path, pictures, known, None)
+        wide = "bat\n" in table
+        assert said(listing) == {"a.jpg": {"cat"}, "b.jpg": {"-cat"} if wide else set()}
+        assert not listing.rejected
+        start = "labels that are no class of --classes c.txt, ignored: 2 ('owl', 'bat'), met "
+        assert known.ignored() == f"{start}{2 if wide else 3} times"
+    assert not Classes(["cat"], "--classes c.txt").ignored()
+
+
+def test_only_a_name_that_is_very_close_is_suggested(tmp_path):
+    touch(tmp_path / "pics", "a.jpg")
+    table = "image,label\na.jpg,chair\na.jpg,cars\n"
+    listing = read(tmp_path / "t.csv", Pictures(tmp_path / "pics"), table, ("car",))
+    assert [why for _, why in listing.rejected] == [
+        "'chair' is no class of --classes", "'cars' is no class of --classes, did you mean car?",
+    ]  # fmt: skip
+
+
+def test_a_column_that_holds_nothing_is_passed_over_unless_it_is_listed(tmp_path):
+    touch(tmp_path / "pics", "a.jpg", "b.jpg")
+    pictures = Pictures(tmp_path / "pics")
+    table = "image,cat,notes,owl,dog\na.jpg,1,,?,0\nb.jpg,-1,NaN,,\n"
+    listing = read(tmp_path / "t.csv", pictures, table)
+    assert listing.classes.names == ("cat", "dog")
+    assert said(listing) == {"a.jpg": {"cat"}, "b.jpg": {"-cat"}}
+    caution = "columns that hold nothing, passed over: 2 ('notes', 'owl') (--classes FILE keeps"
+    assert [caution in c for c in listing.cautions] == [True]
+    names = ("cat", "notes", "owl", "dog")
+    listing = read(tmp_path / "t.csv", pictures, table, names)
+    assert listing.classes.names == names
+    assert not listing.cautions
+    with pytest.raises(UserError, match="no column of a class holds anything"):
+        read(tmp_path / "t.csv", pictures, "image,cat,dog\na.jpg,,\nb.jpg,?,\n")
+
+
+@pytest.mark.parametrize("name", ["label", "Labels", "class", "category", "tags"])
+@pytest.mark.parametrize("cells", ["0 1 2", "0 0 1 0 3 1", "1;2 0 1", "0 1 ? 7"])
+def test_numbers_in_a_column_of_labels_are_no_question_of_zero(tmp_path, name, cells):
+    images = [f"{i}.jpg" for i in range(6)]
+    touch(tmp_path / "pics", *images)
+    rows = [f"{image},{cell}\n" for image, cell in zip(images, cells.split(), strict=False)]
+    strange = next(cell for cell in cells.split() if cell not in "01?")
+    with pytest.raises(UserError) as caught:
+        read(tmp_path / "t.csv", Pictures(tmp_path / "pics"), f"image,{name}\n{''.join(rows)}")
+    rule = f"holds numbers such as {strange}: write names, or list these numbers with --classes"
+    assert rule in str(caught.value)
+    listing = read(
+        tmp_path / "t.csv", Pictures(tmp_path / "pics"), f"image,{name}\n{''.join(rows)}",
+        ("0", "1", "2", "3", "7", "?"),
+    )  # fmt: skip
+    assert not listing.rejected
+
+
+def test_a_path_outside_gets_a_hint_where_one_picture_has_its_name(tmp_path):
+    touch(tmp_path / "pics", "a/1.jpg", "a/2.jpg", "b/2.jpg")
+    pictures = Pictures(tmp_path / "pics")
+    for path, hint in (
+        ("C:\\photos\\1.jpg", ", did you mean 'a/1.jpg'?"),
+        ("/photos/1.jpg", ", did you mean 'a/1.jpg'?"),
+        ("..\\1.jpg", ", did you mean 'a/1.jpg'?"),
+        ("C:\\photos\\2.jpg", ""),
+        ("photos\\1.jpg", ", did you mean 'a/1.jpg'?"),
+    ):
+        with pytest.raises(Unusable) as caught:
+            pictures.find(path)
+        message = str(caught.value)
+        assert f"image '{path}'" in message, "the path as it was written, nothing doubled"
+        assert message.partition(", did you")[2] == hint.partition(", did you")[2]
 
 
 def test_a_wide_table_without_header_takes_the_list_of_classes(tmp_path):
@@ -362,9 +451,15 @@ WRONG_TABLES = {
     "empty": ("", "is empty: give a table"),
     "blank": ("\n , \n", "is empty: give a table"),
     "a workbook": (b"PK\x03\x04rest", "is a workbook or an archive, no text"),
-    "no text": (b"\xff\x81\x00", "is no cp1252 text"),
+    "no text": (b"\xff\x81\x00", "is no text: give a CSV table or a COCO .json"),
+    "a picture": (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", "is no text: give a CSV table"),
+    "zeros": (b"\0" * 9, "is no text: give a CSV table"),
+    "an array": (b"\x93NUMPY\x01\x00v\x00{}", "is no text: give a CSV table"),
+    "another encoding": (b"image,label\na.jpg,\x81\x8d", "is no cp1252 text"),
+    "header alone": ("image,labels\n", "holds no line below its header"),
+    "header alone, wide": ("image,cat,dog\n\n", "holds no line below its header"),
     "one column": ("image\na.jpg", "has no column of labels"),
-    "class numbers": ("image,label\na.jpg,7\n", "holds numbers such as '7'"),
+    "class numbers": ("image,label\na.jpg,7\n", "holds numbers such as 7"),
     "two of a name": ("image,cat,cat\na.jpg,1,1\n", "columns 2 and 3 are both named 'cat'"),
     "no name": ("image,cat,,dog\na.jpg,1,1,1\n", "column 3 has no name"),
     "header": ('"image,cat\na.jpg,1\n', "line 1, the header: a quote is not closed"),

@@ -277,7 +277,10 @@ def test_broken_and_missing_pictures_are_named_and_drawn_as_tiles(tmp_path, caps
     (folder / "val" / "1.png").write_bytes(whole[:-30])  # its header is right
     printed, _, out = look(folder, capsys)
     assert "missing, of all: 1, train/2.png the first\n" in printed
-    assert f"not readable, of those looked at: 1, {folder / 'train' / '0.png'}" in printed
+    assert (
+        f"not readable, of those looked at: 1, {folder / 'train' / '0.png'} the first "
+        "(headers only; --check_images decodes all)\n"
+    ) in printed
     assert "bad image" not in printed
     assert_are_pictures(out)
     with Image.open(out / "examples.png") as sheet:
@@ -288,6 +291,8 @@ def test_broken_and_missing_pictures_are_named_and_drawn_as_tiles(tmp_path, caps
     assert f"bad image: {folder / 'train' / '2.png'}: is missing\n" in printed
     assert f"bad image: {folder / 'val' / '1.png'}: cannot be read" in printed
     assert "7 pictures decoded: 3 cannot be read" in printed
+    assert "not readable" not in printed
+    assert "headers only" not in printed
 
 
 def test_a_large_set_is_sampled_and_a_check_looks_at_all(tmp_path, capsys, monkeypatch):
@@ -428,10 +433,122 @@ def test_what_is_odd_is_warned_of(tmp_path, capsys):
 
 def test_by_default_it_writes_below_the_current_folder(tmp_path, capsys, monkeypatch):
     make(tmp_path / "set")
+    make(tmp_path / "other" / "set")
     monkeypatch.chdir(tmp_path)
     assert cli.run(inspect.main, ["set/"]) == 0
-    assert f"in {Path('inspect/set')}" in capsys.readouterr().out
-    assert_are_pictures(tmp_path / "inspect" / "set")
+    (out,) = Path("inspect").iterdir()
+    assert re.fullmatch(r"set-[0-9a-f]{8}", out.name)
+    assert capsys.readouterr().out.endswith(f"in {out}\n")
+    assert_are_pictures(out)
+    assert cli.run(inspect.main, [str(tmp_path / "set"), "--num_workers", "0"]) == 0
+    assert list(Path("inspect").iterdir()) == [out]
+    assert cli.run(inspect.main, ["other/set", "--num_workers", "0"]) == 0
+    assert len(list(Path("inspect").glob("set-*"))) == 2  # neither is written over
+
+
+def test_a_known_set_is_written_below_its_name():
+    assert inspect._folder(None, "digits") == Path("inspect/digits")
+    assert inspect._folder(None, "data/coco").name.startswith("coco-")
+    assert inspect._folder("out", "data/coco") == Path("out")
+
+
+def test_what_is_drawn_is_there_even_if_the_lines_find_no_reader(tmp_path):
+    folder, out = make(tmp_path / "set"), tmp_path / "out"
+    command = [sys.executable, "-m", "tools.inspect", str(folder), "--out", str(out)]
+    root = Path(__file__).parents[1]
+    run = subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    with run:
+        run.stdout.close()
+        error = run.stderr.read().decode()
+    assert (run.returncode, error.count("\n")) == (2, 1)
+    assert "cannot write to standard output: Broken pipe" in error
+    assert_are_pictures(out)
+
+
+@pytest.mark.parametrize("sparse", [False, True])
+@pytest.mark.parametrize("observed", [False, True])
+def test_an_empty_val_stops_nothing(tmp_path, capsys, sparse, observed):
+    tables = tuple(table[:2] for table in (TRUTH * 2 - 1, TEST_TRUTH * 2 - 1))
+    if sparse:
+        tables = tuple(map(as_sparse, tables))
+    folder = make(tmp_path / "set", observed=False, truth="partial", tables=tables)
+    if observed:
+        from data.observe import redraw
+
+        redraw(folder, Draw())
+    words = [str(folder), "--out", str(tmp_path / "out"), "--check_images", "--num_workers", "0"]
+    assert cli.run(inspect.main, words) == 0
+    printed, error = capsys.readouterr()
+    assert "val is empty: --val_frac leaves none" in printed
+    assert numbers(printed, "images") == ["2", "0", "2"]
+    assert numbers(printed, "observed labels") == (["2", "0", "2"] if observed else ["6", "0", "6"])
+    assert ("1 positive and 0 negative labels of each image" in printed) == observed
+    assert numbers(printed, "observed positives of an image: mean, median, max")[1] == "-"
+    assert "4 pictures decoded: 0 cannot be read" in printed
+    assert error == "warning: val is empty: to train, give a larger --val_frac\n"
+    assert_are_pictures(tmp_path / "out")
+
+
+@pytest.mark.parametrize("num_classes", [1, 10, 21, 22, 80, 81, 82, 5000])
+def test_the_bars_fill_their_figure(tmp_path, monkeypatch, num_classes):
+    """Each class has its bar once, and no panel is beside an empty place."""
+    from matplotlib.figure import Figure
+
+    drawn = []
+    savefig = Figure.savefig
+    monkeypatch.setattr(
+        Figure, "savefig", lambda f, *a, **k: (savefig(f, *a, **k), drawn.append(f))
+    )
+    rng = np.random.RandomState(0)
+    table = (rng.rand(50, num_classes) < 0.3).astype(np.int8)
+    found = inspect_counts.tally(Split(None, None, table * 2 - 1, table))
+    classes = [f"thing {column}" for column in range(num_classes)]
+    inspect_pictures.draw_labels(found, classes, {}, "a set", tmp_path / "labels.png")
+    (figure,) = drawn
+    *bars, by_image = figure.axes
+    if num_classes <= 81:
+        named = [label.get_text() for axes in bars for label in axes.get_yticklabels()]
+        assert sorted(named) == sorted(classes)
+        lengths = [int(bar.get_width()) for axes in bars for bar in axes.containers[0]]
+        assert lengths == sorted(table.sum(0).tolist(), reverse=True)
+    area = sum(axes.get_position().width * axes.get_position().height for axes in figure.axes)
+    assert area > 0.5
+    assert figure.get_figheight() < 12
+    below = by_image.get_position().y1 < bars[0].get_position().y0
+    assert below == (21 < num_classes <= 81)
+
+
+@pytest.mark.parametrize(
+    ("files", "start"),
+    [
+        (["train2014/COCO_train2014_000000000009.jpg", "train2014/COCO_train2014_000000581921.jpg"],
+         "train2014/COCO_train2014_000000"),
+        (["train/apple.png", "train/apricot.png"], "train/"),
+        (["train/1.png", "train/10.png"], "train/"),
+        (["train/0.png", "train/01.png"], "train/"),
+        (["2008_000012.jpg", "2008_000112.jpg"], "2008_000"),
+        (["a/000009.jpg"], "a/00000"),
+        (["a.jpg", "b.jpg"], ""),
+        (["a.jpg", "a.png"], ""),
+        ([".png", "x"], ""),
+    ],
+)  # fmt: skip
+def test_what_all_names_of_files_begin_with(files, start):
+    assert inspect_counts.shared_start(files) == start
+
+
+def test_the_sheet_says_once_what_all_names_begin_with(tmp_path, monkeypatch):
+    written = []
+    monkeypatch.setattr(
+        inspect_pictures, "_write", lambda f, x, y, text, *more: written.append(text)
+    )
+    _, data = inspect.load([f"--dataset={make(tmp_path / 'set')}"])
+    chosen = (np.array([0, 1]), np.array([2]))
+    titles = ("a set", "3 drawn")
+    inspect_pictures.draw_examples(data.train, NAMES, chosen, titles, tmp_path / "sheet.png")
+    assert written[:2] == ["a set", "3 drawn; names after train/"]
+    assert {"0.png", "1.png", "2.png"} <= {*written}
+    assert not any(text.startswith("train/") for text in written)
 
 
 def test_its_help_needs_no_torch_and_its_name_hides_no_module():

@@ -66,7 +66,9 @@ def test_report_has_a_row_a_method_with_mean_and_deviation(runs):
         cells.append(f"{mean:.1f} ± {deviation:.1f}")
     assert head.startswith("| method |")
     assert an.startswith("| AN |  |")
-    assert llr.startswith(f"| LL-R | 10 | {' | '.join(cells)} | 1, 2 | `python main.py ")
+    labels = json.loads((runs / "LL-R1" / "config.json").read_text())["environment"]["data"]
+    shown = labels["train observed"][:6]  # it is not known how they were drawn
+    assert llr.startswith(f"| LL-R | 10 | {shown} | {' | '.join(cells)} | 1, 2 | `python main.py ")
 
 
 def test_every_command_of_the_report_gives_the_settings_of_its_run(runs):

@@ -12,7 +12,11 @@ from cli import UserError, printable
 
 
 def main(argv: Sequence[str]) -> None:
-    """Print the mAP of a run's best epoch on its test, val or train images, clean labels."""
+    """Print the mAP of a run's best epoch on its test, val or train images.
+
+    By the true labels, as far as they are known; where none are, what is not annotated counts as
+    negative.
+    """
     parser = cli.Parser(prog="python -m tools.evaluate", description=main.__doc__)
     parser.add_argument("run_dir", help="the run's folder")
     parser.add_argument("--split", type=cli.choice("test", "val", "train"), default="test",

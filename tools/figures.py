@@ -6,11 +6,12 @@ import io
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 import cli
+from cli import UserError
 from files import write_atomically
 from record import RunRecord
 from tools.report import Run, group_by_method, method_name, read_runs
@@ -37,8 +38,9 @@ def draw_memorization(runs: Sequence[Run], path: Path) -> None:
     Left: validation mAP of every method. Middle: losses of the unobserved labels under Assume
     Negative. Right: the share of the selected labels that are truly positive. Lines
     are means over seeds, bands run from the lowest to the highest seed. Epochs that not every
-    seed reached are left out.
+    seed reached are left out. Raises UserError for runs on different data.
     """
+    _check_same_data(runs)
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
@@ -64,6 +66,23 @@ def draw_memorization(runs: Sequence[Run], path: Path) -> None:
     picture = io.BytesIO()
     figure.savefig(picture, dpi=110, format="png", metadata={"Software": None})
     write_atomically(path, lambda file: file.write(picture.getvalue()))
+
+
+def _check_same_data(runs: Sequence[Run]) -> None:
+    """Raise UserError where not all runs were trained and measured on the same images and labels.
+
+    Full labels are other labels than the observed ones, and may be drawn beside these.
+    """
+    first: dict[str, tuple[Any, Run]] = {}
+    for run in runs:
+        facts = {"data set": run.config.dataset, "what is recorded of the data": bool(run.data)}
+        for name, value in {**facts, **run.used}.items():
+            known, other = first.setdefault(name, (value, run))
+            if known != value:
+                raise UserError(
+                    f"{other.config.run_dir} and {run.config.run_dir} differ in {name}: a figure "
+                    "is of one data set and one draw of its labels, give a folder of such runs"
+                )
 
 
 def _band(

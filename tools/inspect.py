@@ -6,6 +6,7 @@ What a run would see of it: its labels counted, its pictures, labels.csv, labels
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import itertools
 import os
 import sys
@@ -13,13 +14,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 import cli
 import stopping
 from cli import UserError, printable
 from config import FLAGS, Config, parse_args
 from files import is_there, write_atomically
+from recipes import RECIPES
 
 if TYPE_CHECKING:
+    from data.read import Folder
     from datasets import Data
     from tools.inspect_counts import Tally
 
@@ -30,8 +35,8 @@ _FROM_RUN = ("data_root", "val_frac", "split_seed", "num_workers")  # flags of m
 def load(words: Sequence[str]) -> tuple[Config, Data]:
     """The settings of a run with these flags, and its data.
 
-    A run that trains or validates on other labels than usual will do: it has the same data. Raises
-    UserError where there is none.
+    A run that trains or validates on other labels than usual will do: it has the same data. And one
+    that `val_frac` leaves no val will do here. Raises UserError where there is none.
     """
     from data.read import read_folder
     from datasets import load_data
@@ -43,8 +48,10 @@ def load(words: Sequence[str]) -> tuple[Config, Data]:
         if config.dataset == "digits":
             raise
         reason = error
-        labels = read_folder(config.dataset_dir, config.dataset).train
-        kinds = {"observed": labels.observed, "clean": labels.truth}
+        folder = read_folder(config.dataset_dir, config.dataset)
+        if folder.dev is None and not round(config.val_frac * len(folder.train.names)):
+            return config, _without_val(folder, config)
+        kinds = {"observed": folder.train.observed, "clean": folder.train.truth}
         there = [kind for kind, table in kinds.items() if table is not None]
         for train, val in itertools.product(there, there):
             other = dataclasses.replace(config, train_set_variant=train, val_set_variant=val)
@@ -53,6 +60,25 @@ def load(words: Sequence[str]) -> tuple[Config, Data]:
             except UserError as error:
                 reason = error
         raise reason from None
+
+
+def _without_val(folder: Folder, config: Config) -> Data:
+    """The data of a folder of so few images that none is cut from train for val."""
+    from data.observe import drawn
+    from datasets import Data, Split
+    from loaders import ImageFiles
+
+    train, test = (
+        Split(ImageFiles(folder.images, part.names, config.image_size), *part)
+        for part in (folder.train, folder.val)
+    )
+    given = {
+        name: part.observed
+        for name, part in folder.parts.items()
+        if part.observed is not None and part.observed is not part.truth
+    }
+    val, how = train.take(np.array([], int)), drawn(config.dataset_dir, given)
+    return Data(folder.classes, train, val, test, groups=folder.groups, drawn=how)
 
 
 def write(
@@ -80,7 +106,8 @@ def _parser() -> cli.Parser:
     parser.add_argument("dataset", type=known["parse"], metavar="DATASET|FOLDER",
                         help=known["help"])  # fmt: skip
     parser.add_argument("--out", type=FLAGS["data_root"].metadata["parse"], metavar="FOLDER",
-                        help="where to write (./inspect/<name of the set>)")  # fmt: skip
+                        help="where to write (./inspect/<name of the set>, of a folder with a "
+                        "digest of its path)")  # fmt: skip
     for flag in _FROM_RUN:
         facts = FLAGS[flag].metadata
         parser.add_argument(f"--{flag}", type=facts["parse"], default=facts["default"],
@@ -95,13 +122,27 @@ def _parser() -> cli.Parser:
     return parser
 
 
-def _folder(out: str | None, name: str) -> Path:
-    """Where to write. Raises UserError where a file is in the way."""
+def _folder(out: str | None, dataset: str) -> Path:
+    """Where to write; for two folders of the same name not the same place.
+
+    Raises UserError where a file is in the way.
+    """
+    name = dataset
+    if name not in RECIPES:
+        path = os.path.realpath(dataset)
+        digest = hashlib.sha256(os.fsencode(path)).hexdigest()[:8]
+        name = f"{Path(path).name[:60]}-{digest}"  # as in the names of runs
     folder = Path(out) if out else Path("inspect") / name
     for place in (folder, *folder.parents):
         if is_there(place) and not place.is_dir():
             raise UserError(f"--out: {place} is a file: give the path of a folder")
     return folder
+
+
+def _warnings(data: Data) -> Iterable[str]:
+    if len(data.val):
+        return data.warnings()
+    return ["val is empty: to train, give a larger --val_frac"]
 
 
 def _say(lines: Iterable[str]) -> None:
@@ -113,21 +154,21 @@ def main(argv: Sequence[str]) -> None:
     """Show what a run would see of a data set: labels, classes, pictures, examples."""
     args = _parser().parse_args(argv)
     name = Path(os.path.abspath(args.dataset)).name
-    out = _folder(args.out, name)
+    out = _folder(args.out, args.dataset)
     with stopping.at_next_step():  # a library that is interrupted while it starts may crash
         from failures import explained
         from tools import inspect_text
         from tools.inspect_counts import tally
     config, data = load([f"--{flag}={getattr(args, flag)}" for flag in ("dataset", *_FROM_RUN)])
     tallies = {split: tally(found) for split, found in data.splits.items()}
-    _say([name, *inspect_text.describe(data, tallies), ""])
     with explained(config.bsize, config.image_size, config.num_workers):
+        write(data, tallies, name, out, args.examples, args.seed)  # whoever reads may stop early
+        _say([name, *inspect_text.describe(data, tallies), ""])
         _say(inspect_text.look(data, None if args.check_images else SAMPLE, args.seed))
         if args.check_images:
             _say(inspect_text.check(data, config.num_workers))
-        for line in data.warnings():
+        for line in _warnings(data):
             print(f"warning: {printable(line)}", file=sys.stderr)
-        write(data, tallies, name, out, args.examples, args.seed)
     _say([f"wrote labels.csv, labels.png and examples.png in {out}"])
 
 

@@ -10,6 +10,7 @@ import csv
 import io
 import itertools
 import os
+import re
 import unicodedata
 import warnings
 from collections import Counter
@@ -19,9 +20,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-import stopping
 from cli import printable
 from data.labels import Labels
+from data.pictures import missing_pictures
 
 if TYPE_CHECKING:
     from datasets import Split
@@ -127,7 +128,8 @@ def look_at(folder: Path, names: np.ndarray, sample: int | None, seed: int) -> P
     """The headers of `sample` files drawn at random, or of all; missing ones among all files."""
     from loaders import BadImage, progress
 
-    there = np.fromiter(_are_there(folder, names), bool, len(names))
+    there = np.ones(len(names), bool)
+    there[missing_pictures(folder, names.tolist())] = False
     chosen = np.arange(len(names))
     if sample is not None and sample < len(names):
         chosen = np.sort(np.random.default_rng(seed).choice(len(names), sample, replace=False))
@@ -151,20 +153,6 @@ def look_at(folder: Path, names: np.ndarray, sample: int | None, seed: int) -> P
     )
 
 
-def _are_there(folder: Path, names: np.ndarray) -> Iterator[bool]:
-    """Whether each file is there, found by listing each folder once."""
-    listed: dict[str, set[str]] = {}
-    for name in names.tolist():
-        parent, _, base = name.rpartition("/")
-        if parent not in listed:
-            stopping.check()
-            listed[parent] = set()
-            with contextlib.suppress(OSError):
-                listed[parent].update(os.listdir(folder / parent))
-        # a disk may not tell capital letters from small ones
-        yield base in listed[parent] or os.path.exists(os.path.join(folder, name))
-
-
 def read_header(path: Path) -> tuple[int, int, str] | BadImage:
     """Width, height and format of a picture, which is not decoded, or what is wrong with it."""
     from PIL import Image
@@ -181,6 +169,17 @@ def read_header(path: Path) -> tuple[int, int, str] | BadImage:
     except BadImage as error:
         return error
     return BadImage(path, "has a header that cannot be read")
+
+
+def shared_start(files: Sequence[str]) -> str:
+    """What all these names of files begin with: folders, whole words, and zeros after them.
+
+    Something is left of each name besides its suffix.
+    """
+    stems = [os.path.splitext(file)[0][:-1] for file in files]
+    start = os.path.commonprefix(stems)  # noqa: RUF071 - letter by letter is meant
+    words = re.match(r"(.*[\W_])?0*", start, re.DOTALL)
+    return words[0] if words else ""
 
 
 def shortened(text: str, columns: int) -> str:

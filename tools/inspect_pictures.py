@@ -21,7 +21,7 @@ from data.labels import to_dense
 from datasets import Split
 from files import write_atomically
 from loaders import BadImage, ImageFiles, read_image
-from tools.inspect_counts import Counts, Tally, read_header, shortened
+from tools.inspect_counts import Counts, Tally, read_header, shared_start, shortened
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -32,6 +32,7 @@ TRUE, OBSERVED, GIVEN, REFUSED, HIDDEN = "#56B4E9", "#0072B2", "#00795A", "#0072
 GREY = "0.45"
 GROUPS = ("#009E73", "#E69F00", "#CC79A7", "#000000", "#D55E00")
 MAX_BARS = 81  # classes, NUS-WIDE's; more are a curve
+BARS_ASIDE = 21  # classes; the bars of more take two columns
 SIDE = 256  # pixels to a side of an example, at most
 TILE, GAP, LINE, HEAD = (1.9, 1.5), 0.12, 0.135, 0.75  # inches
 NAMES = 6  # to a tile
@@ -68,29 +69,43 @@ def draw_labels(
     title: str,
     path: Path,
 ) -> None:
-    """labels.png: positives by class, as bars or by rank, and positives by image."""
-    has_bars = len(classes) <= MAX_BARS
-    height = max(4.2, 1.3 + 0.17 * len(classes)) if has_bars else 4.6
-    rows = (4.6, height - 4.6) if height > 5 else (height,)  # a histogram need not be taller
-    with _drawing(path, 11.5, height) as figure:
+    """labels.png: positives by class, as bars or by rank, and positives by image.
+
+    Where the bars are many, they stand in two columns above the histogram of the images.
+    """
+    series = series_of(found)
+    order = np.argsort(-series[0].counts.by_class, kind="stable")
+    are_many = BARS_ASIDE < len(classes) <= MAX_BARS
+    parts = np.array_split(order, 2) if are_many else [order]
+    height = max(2.9, 0.17 * len(parts[0])) if len(classes) <= MAX_BARS else 3.3
+    with _drawing(path, 11.5, height + (4.5 if are_many else 1.3)) as figure:
         figure.set_layout_engine("constrained")
-        grid = figure.add_gridspec(len(rows), 2, width_ratios=(1.5, 1), height_ratios=rows)
-        by_class = figure.add_subplot(grid[:, 0])
-        if has_bars:
-            _draw_bars(by_class, series_of(found), classes)
+        if are_many:
+            grid = figure.add_gridspec(2, 2, height_ratios=(height, 2.5))
+            by_class = [figure.add_subplot(grid[0, place]) for place in range(2)]
+            by_image = figure.add_subplot(grid[1, :])
         else:
-            _draw_ranks(by_class, series_of(found), groups)
-        _draw_histogram(figure.add_subplot(grid[0, 1]), series_of(found))
+            *by_class, by_image = figure.subplots(1, 2, width_ratios=(1.5, 1))
+        if len(classes) > MAX_BARS:
+            _draw_ranks(by_class[0], series, groups)
+        else:
+            for axes, part in zip(by_class, parts, strict=True):
+                _draw_bars(axes, series, classes, part)
+        if are_many:
+            rest = f"The same, classes {len(parts[0]) + 1} to {len(classes)}, on their own scale"
+            by_class[1].set_title(rest)
+        _draw_histogram(by_image, series)
         for axes in figure.axes:
             axes.spines[["top", "right"]].set_visible(False)
-        figure.legend(*figure.axes[1].get_legend_handles_labels(), ncols=2, frameon=False,
+        figure.legend(*by_image.get_legend_handles_labels(), ncols=2, frameon=False,
                       loc="outside lower center", fontsize="small")  # fmt: skip
         figure.suptitle(shortened(title, 110), fontsize="medium", parse_math=False)
 
 
-def _draw_bars(axes: Axes, series: Sequence[Series], classes: Sequence[str]) -> None:
-    """A bar a class, the largest on top; what is observed lies within what is true."""
-    order = np.argsort(-series[0].counts.by_class, kind="stable")
+def _draw_bars(
+    axes: Axes, series: Sequence[Series], classes: Sequence[str], order: np.ndarray
+) -> None:
+    """A bar each for these classes, the first on top; what is observed lies within what is true."""
     for place, (name, counts, color) in enumerate(series):
         axes.barh(np.arange(len(order)), counts.by_class[order], 0.8 - 0.4 * place,
                   color=color, label=name)  # fmt: skip
@@ -180,6 +195,10 @@ def draw_examples(
     `titles`: what set it is, and by what rule they were chosen.
     """
     places = np.concatenate(chosen)
+    files = split.names[places].tolist()
+    start = shared_start(files)
+    if start:
+        titles = (titles[0], f"{titles[1]}; names after {start}")
     labels = [_labels_of(split, place, classes) for place in places]
     across = min(6, len(places))
     down = -(-len(places) // across)
@@ -189,13 +208,14 @@ def draw_examples(
         used = {color for names in labels for _, color in names}
         _draw_head(figure, titles, used)
         for number, (place, names) in enumerate(zip(places, labels, strict=True)):
+            file = files[number][len(start) :]
             stopping.check()
             row, column = divmod(number, across)
             left, top = GAP + column * cell[0], height - HEAD - row * cell[1] - LINE
             bottom = top - TILE[1]
             size = TILE[0] / width, TILE[1] / height
             _draw_picture(figure.add_axes((left / width, bottom / height, *size)), split, place)
-            _write(figure, left, top + 0.03, shortened(str(split.names[place]), 32), GREY, 6)
+            _write(figure, left, top + 0.03, shortened(file, 32), GREY, 6)
             for line, (text, color) in enumerate(names, start=1):
                 _write(figure, left, bottom - line * LINE - 0.02, text, color, 7.5)
 

@@ -23,6 +23,8 @@ UNKNOWN = "-"
 def describe(data: Data, tallies: Mapping[str, Tally]) -> Iterator[str]:
     """What the labels are, line by line."""
     val = "the set's own" if data.own_val else "cut from the training images"
+    if not len(data.val):
+        val = "empty: --val_frac leaves none"
     yield f"{len(data.classes):,} classes; {_truth(data.train)}; val is {val}"
     if data.train.observed is not None and data.train.observed is not data.train.truth:
         how = "it is not known how they were drawn" if data.drawn is None else Draw(**data.drawn)
@@ -90,7 +92,7 @@ def _bare(counts: Counts | None) -> str:
 
 
 def _spread(counts: Counts | None) -> str:
-    if counts is None:
+    if counts is None or not len(counts.by_image):
         return UNKNOWN
     values = counts.by_image
     return f"{values.mean():.2f}, {np.median(values):g}, {values.max():,}"
@@ -123,8 +125,8 @@ def _never_positive(classes: Sequence[str], tallies: Mapping[str, Tally]) -> Ite
             yield f"classes never {where}: {len(empty):,}{listed}"
 
 
-def describe_pictures(found: Pictures) -> Iterator[str]:
-    """What the picture files are, line by line."""
+def describe_pictures(found: Pictures, decoded: bool) -> Iterator[str]:
+    """What the picture files are, line by line; what cannot be read, unless all are `decoded`."""
     every = "all" if found.looked_at == found.total else "drawn at random"
     yield f"pictures: {found.total:,}, of which {found.looked_at:,} looked at ({every})"
     if len(found.sizes):
@@ -135,12 +137,15 @@ def describe_pictures(found: Pictures) -> Iterator[str]:
         yield from aligned(rows)
     formats = ", ".join(f"{name} {count:,}" for name, count in found.formats.items())
     yield f"  formats: {formats or UNKNOWN}"
-    for title, names in (
-        ("missing, of all", found.missing),
-        ("not readable, of those looked at", [str(error.path) for error in found.unreadable]),
-    ):
-        first = f", {names[0]} the first" if names else ""
-        yield f"  {title}: {len(names):,}{first}"
+    yield f"  missing, of all: {_number_and_first(found.missing)}"
+    if not decoded:
+        unreadable = _number_and_first([str(error.path) for error in found.unreadable])
+        only = "headers only; --check_images decodes all"
+        yield f"  not readable, of those looked at: {unreadable} ({only})"
+
+
+def _number_and_first(names: Sequence[str]) -> str:
+    return f"{len(names):,}" + (f", {names[0]} the first" if names else "")
 
 
 def aligned(rows: Iterable[tuple[str, ...]]) -> Iterator[str]:
@@ -153,7 +158,10 @@ def aligned(rows: Iterable[tuple[str, ...]]) -> Iterator[str]:
 
 
 def look(data: Data, sample: int | None, seed: int) -> Iterator[str]:
-    """What the pictures of the three splits are, line by line; of `sample` of them, or of all."""
+    """What the pictures of the three splits are, line by line.
+
+    Of `sample` of them; of all where it is None, which `check` then decodes.
+    """
     from loaders import ImageFiles
 
     images = data.train.images
@@ -162,7 +170,7 @@ def look(data: Data, sample: int | None, seed: int) -> Iterator[str]:
         yield f"pictures: in memory, {width} x {height} pixels"
         return
     names = np.concatenate([split.names for split in data.splits.values()])
-    yield from describe_pictures(look_at(images.folder, names, sample, seed))
+    yield from describe_pictures(look_at(images.folder, names, sample, seed), sample is None)
 
 
 def check(data: Data, num_workers: int) -> Iterator[str]:
@@ -172,7 +180,7 @@ def check(data: Data, num_workers: int) -> Iterator[str]:
 
     bad: list[BadImage] = []
     for split in data.splits.values():
-        if isinstance(split.images, ImageFiles):
+        if isinstance(split.images, ImageFiles) and len(split):
             bad += bad_images(split.images, num_workers).values()
     for error in bad:
         yield f"bad image: {error.path}: {error.reason}"

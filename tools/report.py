@@ -1,22 +1,26 @@
 """The table of finished runs, from their records: `python -m tools.report results/digits`.
 
 Runs that differ in nothing but the seed are one row: mean and standard deviation over seeds.
+Runs on other labels, drawn anew or of another set, are a row of their own.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import re
 import statistics
 import sys
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import cli
 from cli import UserError, printable
 from config import Config, command, read_config
+from data.draw import Draw
 from files import write_atomically
 from recipes import SCHEMES
 from record import RunRecord
@@ -24,6 +28,8 @@ from record import RunRecord
 HEAD = (
     "method", "delta_rel", "val mAP", "test mAP", "at the last epoch", "seeds", "command",
 )  # fmt: skip
+PAPERS, ALL, NOT_RECORDED = "1+, 0-", "all", "not recorded"  # labels that need no column
+NO_TRUTH = "† no truth is known of the test images: what is not annotated counts as negative"
 
 
 class Run(NamedTuple):
@@ -31,6 +37,25 @@ class Run(NamedTuple):
 
     config: Config
     summary: dict[str, Any]
+    data: Mapping[str, Any]  # digests of all its data, by name; none in a record of earlier times
+    drawn: Any  # how the observed labels were drawn, as `Draw.record` says it, where known
+
+    @property
+    def used(self) -> dict[str, Any]:
+        """The digests of the data that made the result: of two kinds of labels, the one in use."""
+        other = {"clean": "observed", "observed": "truth"}
+        unused = {
+            f"train {other[self.config.train_set_variant]}",
+            f"val {other[self.config.val_set_variant]}",
+            "test truth" if self.data.get("test truth") == "none" else "test observed",
+        }
+        return {name: digest for name, digest in self.data.items() if name not in unused}
+
+    @property
+    def kind(self) -> tuple[str, str]:
+        """What is the same in all runs that differ in the seed alone: settings, and data."""
+        settings = dataclasses.replace(self.config, seed=0)
+        return command(settings), json.dumps(self.used, sort_keys=True)
 
 
 def read_runs(folder: Path) -> list[Run]:
@@ -39,13 +64,17 @@ def read_runs(folder: Path) -> list[Run]:
         raise UserError(f"there is no folder {folder}")
     runs = []
     for path in sorted(folder.glob("**/summary.json")):
-        summary = RunRecord(path.parent).read_summary()
+        record = RunRecord(path.parent)
+        summary = record.read_summary()
         if summary is None:  # gone since it was listed
             continue
         config = read_config(path.with_name("config.json"))
         _check_fits(config, summary, path)
+        about = record.read_config()["environment"]
+        data = about["data"] if isinstance(about.get("data"), dict) else {}
         root, name = str(path.parents[1]), path.parent.name
-        runs.append(Run(dataclasses.replace(config, save_path=root, exp_name=name), summary))
+        config = dataclasses.replace(config, save_path=root, exp_name=name)
+        runs.append(Run(config, summary, data, about.get("drawn")))
     runs = _once_each(runs)
     if not runs:
         raise UserError(f"{folder} holds no finished run (no summary.json below it)")
@@ -53,10 +82,10 @@ def read_runs(folder: Path) -> list[Run]:
 
 
 def _once_each(runs: Sequence[Run]) -> list[Run]:
-    """The runs without those that repeat another's settings and seed, of which a warning tells."""
-    first: dict[str, Run] = {}
+    """The runs without those that repeat another's kind and seed, of which a warning tells."""
+    first: dict[tuple, Run] = {}
     for run in runs:
-        kept = first.setdefault(command(dataclasses.replace(run.config, exp_name="")), run)
+        kept = first.setdefault((run.kind, run.config.seed), run)
         if kept is not run:
             where = f"{run.config.run_dir} repeats {kept.config.run_dir}"
             print(f"warning: {printable(where)}: left out", file=sys.stderr)
@@ -75,10 +104,10 @@ def _check_fits(config: Config, summary: dict[str, Any], path: Path) -> None:
 
 def group_by_method(runs: Sequence[Run]) -> list[list[Run]]:
     """Runs that differ in the seed alone together, in the order of the schemes, full label last."""
-    groups: dict[str, list[Run]] = {}
+    groups: dict[tuple, list[Run]] = {}
     for run in runs:
-        groups.setdefault(_without_seed(run.config), []).append(run)
-    return sorted(groups.values(), key=lambda group: _rank(group[0].config))
+        groups.setdefault(run.kind, []).append(run)
+    return sorted(groups.values(), key=lambda group: _rank(group[0]))
 
 
 def method_name(config: Config) -> str:
@@ -87,10 +116,91 @@ def method_name(config: Config) -> str:
     return "full labels" if full else config.mod_scheme
 
 
+def labels_name(run: Run) -> str:
+    """Which labels of the training images a run was given, in short."""
+    truth, observed = (run.data.get(f"train {kind}") for kind in ("truth", "observed"))
+    draw = _draw(run.drawn)
+    if observed is None:
+        return NOT_RECORDED
+    if draw is None and truth in (observed, "none"):
+        return "as annotated"
+    if run.config.train_set_variant == "clean":
+        return ALL
+    return str(observed)[:6] if draw is None else _in_short(draw)
+
+
+def _draw(drawn: Any) -> Draw | None:
+    """The draw that a record tells of, or None."""
+    try:
+        return Draw(**drawn)
+    except (TypeError, UserError):  # there is none, or it is not what a run writes
+        return None
+
+
+def _in_short(draw: Draw) -> str:
+    if draw.fpc is not None:
+        kept = f"FPC {draw.fpc}"
+    elif draw.rps is not None:
+        kept = f"RPS {draw.rps:g}"
+    elif draw.share is not None:
+        kept = f"share {100 * draw.share:g} %"
+    else:
+        numbers = (ALL if n == -1 else n for n in (draw.num_pos, draw.num_neg))
+        kept = "{}+, {}-".format(*numbers)
+    return kept if draw.seed == Draw.seed else f"{kept}, seed {draw.seed}"
+
+
 def markdown(runs: Sequence[Run]) -> str:
-    """The table, a row a method."""
-    rows = [HEAD, tuple("---" for _ in HEAD), *(_row(group) for group in group_by_method(runs))]
-    return "".join(f"| {' | '.join(map(_escaped, row))} |\n" for row in rows)
+    """The table, a row a method; with its data set and labels where not all are the usual ones."""
+    groups = group_by_method(runs)
+    rows = [HEAD, *map(_row, groups)]
+    for title, place, cells in (
+        ("labels", 2, _labels_cells(groups)),
+        ("data set", 0, _dataset_cells(groups)),
+    ):
+        if cells:
+            pairs = zip(rows, [title, *cells], strict=True)
+            rows = [(*row[:place], cell, *row[place:]) for row, cell in pairs]
+    rows.insert(1, tuple("---" for _ in rows[0]))
+    table = "".join(f"| {' | '.join(map(_escaped, row))} |\n" for row in rows)
+    return table + f"\n{NO_TRUTH}\n" * any(map(_lacks_truth, groups))
+
+
+def _labels_cells(groups: Sequence[Sequence[Run]]) -> list[str]:
+    """The labels of each row; nothing where all are the paper's and tell no rows apart.
+
+    Rows of the same name and settings are told apart by the digests in which they differ.
+    """
+    rows = [(labels_name(group[0]), group[0].kind[0]) for group in groups]
+    are_usual = {name for name, _ in rows} <= {PAPERS, ALL, NOT_RECORDED}
+    if are_usual and len({settings for _, settings in rows}) == len(rows):
+        return []
+    alike: dict[tuple, list[dict[str, Any]]] = {}
+    for row, group in zip(rows, groups, strict=True):
+        alike.setdefault(row, []).append(group[0].used)
+    return [
+        ", ".join([row[0], *_apart(group[0].used, alike[row])])
+        for row, group in zip(rows, groups, strict=True)
+    ]
+
+
+def _apart(used: Mapping[str, Any], others: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The digests, in short, that are not the same in all of these."""
+    differ = [name for name in used if any(other.get(name) != used[name] for other in others)]
+    return [f"{name} {str(used[name])[:6]}" for name in differ]
+
+
+def _dataset_cells(groups: Sequence[Sequence[Run]]) -> list[str]:
+    """The data set of each row, folders of the same last name by their path; nothing for one."""
+    sets = [group[0].config.dataset for group in groups]
+    short = Counter(Path(found).name for found in {*sets})
+    if len({*sets}) == 1:
+        return []
+    return [found if short[Path(found).name] > 1 else Path(found).name for found in sets]
+
+
+def _lacks_truth(group: Sequence[Run]) -> bool:
+    return any(run.summary.get("test_labels") == "observed" for run in group)
 
 
 def _escaped(text: str) -> str:
@@ -120,13 +230,16 @@ def insert(text: str, name: str, table: str) -> str:
 def _row(group: Sequence[Run]) -> tuple[str, ...]:
     config = group[0].config
     maps = (config.chosen_by, "test_map", "test_map_last")
+    val, *test = (_mean_and_std([_map(run, name) for run in group]) for name in maps)
+    mark = " †" if _lacks_truth(group) else ""
     seeds = sorted(run.config.seed for run in group)
     return (
         method_name(config),
         f"{config.delta_rel:g}" if config.delta_rel else "",
-        *(_mean_and_std([_map(run, name) for run in group]) for name in maps),
+        val,
+        *(f"{mean}{mark}" for mean in test),
         ", ".join(map(str, seeds)),
-        _code(f"{_without_seed(config)} --seed {seeds[0]}"),
+        _code(f"{group[0].kind[0]} --seed {seeds[0]}"),
     )
 
 
@@ -143,13 +256,12 @@ def _mean_and_std(values: Sequence[float]) -> str:
     return f"{statistics.mean(values):.1f}{spread}"
 
 
-def _without_seed(config: Config) -> str:
-    return command(dataclasses.replace(config, seed=0))
-
-
-def _rank(config: Config) -> tuple:
+def _rank(run: Run) -> tuple:
+    config, labels = run.config, labels_name(run)
     full = method_name(config) == "full labels"
-    return config.dataset, full, SCHEMES.index(config.mod_scheme), config.delta_rel
+    unusual = labels not in (PAPERS, NOT_RECORDED)
+    method = SCHEMES.index(config.mod_scheme), config.delta_rel
+    return config.dataset, full, unusual, labels, *method
 
 
 def main(argv: Sequence[str]) -> None:
