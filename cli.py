@@ -12,6 +12,7 @@ import re
 import signal
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from inspect import cleandoc
 from io import TextIOWrapper
 from typing import Any, NoReturn
 
@@ -31,6 +32,8 @@ class Parser(argparse.ArgumentParser):
     def __init__(self, **options: Any) -> None:
         options.setdefault("allow_abbrev", False)
         options.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
+        if options.get("description"):  # a docstring
+            options["description"] = cleandoc(options["description"])
         super().__init__(**options)
         # argparse takes -1e-3 for a flag, and then misses the value of the one before
         self._negative_number_matcher = re.compile(r"-(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$", re.I)

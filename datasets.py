@@ -130,13 +130,15 @@ class Data:
         return self.train.skipped + self.val.skipped + self.test.skipped
 
     def fingerprint(self) -> dict[str, str]:
-        """Digests of the classes, and of the names and labels of each split, "train truth".
+        """Digests of classes and groups, and of the names and labels of each split, "train truth".
 
         Other names or labels, or another order, another digest; "none" for labels that are absent.
         The digest SKIPPED is that of the names of the images left out.
         """
-        classes = hashlib.sha256(json.dumps(self.classes).encode()).hexdigest()[:16]
-        prints = {"classes": classes}
+        prints = {"classes": hashlib.sha256(json.dumps(self.classes).encode()).hexdigest()[:16]}
+        if self.groups:
+            groups = json.dumps({name: list(columns) for name, columns in self.groups.items()})
+            prints["groups"] = hashlib.sha256(groups.encode()).hexdigest()[:16]
         for name, split in self.splits.items():
             prints.update({f"{name} {kind}": digest for kind, digest in split.digests().items()})
         return {**prints, SKIPPED: _digest_of_names(self.skipped)}
@@ -285,6 +287,11 @@ def _check_positives(
         raise UserError(
             f"{folder}: no label of the {len(data.test)} test images is positive, no mAP can be "
             "measured: correct formatted_val_labels.npy"
+        )
+    if not count(data.test.best_known, -1) and share_annotated(data.test.best_known) < 1:
+        raise UserError(
+            f"{folder}: no label of the {len(data.test)} test images is known to be negative, "
+            "every mAP would be 100: mark some, or say that what is left out is negative (-1)"
         )
 
 

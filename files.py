@@ -7,7 +7,7 @@ import errno
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from io import FileIO
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -28,13 +28,9 @@ def write_atomically(
     `before_rename` is called once it is on the disk, under another name. Raises UserError where it
     cannot be written.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}{_TEMPORARY}")
+    temporary = _temporary(path)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
+        _write_flushed(temporary, write)
         before_rename()
         temporary.replace(path)
         flush_folder(path.parent)
@@ -43,6 +39,50 @@ def write_atomically(
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink()
+
+
+def replace_together(
+    writes: Mapping[Path, Callable[[BinaryIO], object]], stale: Iterable[Path], marker: Path
+) -> None:
+    """Put what each of `writes` writes at its path and remove `stale`: all of it, or nothing.
+
+    The files lie in one folder and take their places once all are on the disk. A process that is
+    killed in that moment leaves some of each, and `marker`. Raises UserError where they cannot
+    be written.
+    """
+    temporaries = {path: _temporary(path) for path in writes}
+    path, begun = marker, False
+    try:
+        for path, write in writes.items():
+            _write_flushed(temporaries[path], write)
+        marker.touch()
+        flush_folder(marker.parent)
+        begun = True
+        for path, temporary in temporaries.items():
+            temporary.replace(path)
+        for path in stale:
+            path.unlink(missing_ok=True)
+        flush_folder(marker.parent)
+        marker.unlink()
+        flush_folder(marker.parent)
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror or error}") from error
+    finally:
+        for leftover in [*temporaries.values(), *([] if begun else [marker])]:
+            with contextlib.suppress(OSError):
+                leftover.unlink()
+
+
+def _temporary(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{os.getpid()}{_TEMPORARY}")
+
+
+def _write_flushed(path: Path, write: Callable[[BinaryIO], object]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("wb") as file:
+        write(file)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def append_line(path: Path, line: str) -> None:

@@ -28,9 +28,14 @@ def mean_average_precision(scores: np.ndarray, labels: Labels) -> tuple[float, n
 
     `scores` float [N, K]; `labels` [N, K] in {-1, 0, 1}, dense or sparse, entries of 0 are left
     out. A class without annotated entries is NaN and left out of the mean; one without positives
-    counts 0.
-    Raises UserError for scores that are no finite numbers.
+    counts 0. Raises UserError for scores that are no finite numbers, and ValueError where scores
+    and labels are not of one shape.
     """
+    scores = np.asarray(scores)
+    if not hasattr(labels, "tocsc"):
+        labels = np.asarray(labels)
+    if scores.shape != labels.shape:
+        raise ValueError(f"scores {scores.shape} and labels {labels.shape} differ in shape")
     if not np.isfinite(scores).all():
         raise UserError("the network's scores are no finite numbers: train it with a lower --lr")
     annotated = enumerate(annotated_by_class(labels))

@@ -12,12 +12,14 @@ from torch import Tensor
 from data.labels import Labels, is_sparse
 from label_tables import DenseCorrections, DenseTable, SparseCorrections, SparseTable
 
+_AT_ONCE = 4096  # images whose labels are looked up together where all are
+
 
 class LabelStore:
     """Owns the labels of the training split and looks them up by index on the device.
 
-    Corrections lie beside the human labels, never over them. A sparse table stays sparse: a label
-    costs 5 bytes, a correction 2 to 6, and what is looked up is a dense mini-batch.
+    Corrections lie beside the human labels, never over them. A sparse table stays sparse, and what
+    is looked up is a dense mini-batch: `label_tables` says what a label costs.
     """
 
     def __init__(
@@ -31,7 +33,7 @@ class LabelStore:
         self._corrected = corrections(human.shape, device)
         # sums of bytes and of products: the same for dense and for sparse tables
         missing = 0 if truth is None else (truth == 1).sum() - ((truth == 1) * (human != 0)).sum()
-        self._hides = bool(missing)
+        self._hides, self._num_images = bool(missing), human.shape[0]
         self._missing = torch.tensor(int(missing), device=device)
         self._found = torch.zeros((), dtype=torch.int64, device=device)
 
@@ -55,8 +57,7 @@ class LabelStore:
         """
         new = selected & ~self._corrected.rows(index)
         if self._hides:
-            missing = (self.truth(index) == 1) & (self._human.rows(index) == 0)
-            self._found += (new & missing).sum()
+            self._found += (new & self._missing_of(index)).sum()
         self._corrected.add(index, new)
 
     def false_negatives(self) -> Tensor:
@@ -77,16 +78,20 @@ class LabelStore:
         return self._corrected.count()
 
     def state_dict(self) -> dict[str, Tensor]:
-        """The corrections, for the checkpoint, and how many of them are truly positive."""
-        return {**self._corrected.state_dict(), "found": self._found.cpu()}
+        """The corrections, for the checkpoint."""
+        return self._corrected.state_dict()
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         """Take the corrections of a checkpoint. Raises ValueError if they are of other data."""
-        found = state["found"]
-        if found.shape != () or found.dtype != torch.int64 or not 0 <= found <= self._missing.cpu():
-            raise ValueError("found is no number of false negatives")
         self._corrected.load_state_dict(state)
-        self._found.copy_(found)
+        self._found.zero_()
+        if self._hides:
+            for index in torch.arange(self._num_images).split(_AT_ONCE):
+                self._found += (self._corrected.rows(index) & self._missing_of(index)).sum()
+
+    def _missing_of(self, index: Tensor) -> Tensor:
+        """Which labels of these images are truly positive and not annotated, bool [B, K]."""
+        return (self.truth(index) == 1) & (self._human.rows(index) == 0)
 
 
 def _table(labels: Labels, device: torch.device | str) -> DenseTable | SparseTable:

@@ -72,7 +72,7 @@ class DenseCorrections:
 
 
 class SparseTable:
-    """Labels as compressed rows: 5 bytes an annotated label, 3 with up to 32,767 classes."""
+    """Labels as compressed rows: 3 bytes an annotated label, 5 with more than 32,767 classes."""
 
     def __init__(self, labels, device: torch.device | str) -> None:  # type: ignore[no-untyped-def]
         """`labels`: a CSR array of scipy, int8 [N, K]."""
@@ -100,7 +100,8 @@ class SparseTable:
 class SparseCorrections:
     """Corrections as compressed rows, 2 bytes each, and new ones, 6 bytes each, as they came.
 
-    The new ones are put in order when one of their images comes again: once an epoch.
+    With more than 32,767 classes, 4 and 8. The new ones are put in order when one of their images
+    comes again: once an epoch.
     """
 
     def __init__(self, shape: tuple[int, int], device: torch.device | str) -> None:

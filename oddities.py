@@ -24,6 +24,8 @@ def oddities(data: Data) -> Iterator[str]:
     for where, names in shared.items():
         if names:
             yield f"images both {where}: {len(names):,}, {min(names)!r} for one"
+    if data.test.truth is None:
+        yield "the truth is unknown: mAP takes what is not annotated for negative"
     yield from _odd_classes("val", data.val, data.classes)
     yield from _odd_classes("test", data.test, data.classes)
 
@@ -32,8 +34,9 @@ def _odd_split(name: str, split: Split) -> Iterator[str]:
     if split.skipped:
         yield f"{name}: images left out because they cannot be read: {len(split.skipped):,}"
     names, counts = np.unique(split.names, return_counts=True)
-    repeated, again = int((counts - 1).sum()), str(names[counts.argmax()])
+    repeated = int((counts - 1).sum())
     if repeated:
+        again = str(names[counts.argmax()])
         yield f"{name}: images that stand there more than once: {repeated:,}, {again!r} for one"
     if split.truth is not None and split.observed is not None:
         wrong_positives = int(((split.observed == 1) * (split.truth == -1)).sum())
@@ -51,9 +54,11 @@ def _odd_classes(name: str, split: Split, classes: Sequence[str]) -> Iterator[st
     positives, negatives = (np.asarray((labels == value).sum(axis=0)) for value in (1, -1))
     empty = np.flatnonzero((positives == 0) & (negatives > 0))
     if name == "test" and len(empty):
-        first = classes[empty[0]]
-        yield f"test: classes without a positive label, whose AP is 0: {len(empty):,}, {first!r}"
+        yield f"test: {_some(empty, classes)} without a positive label, of which AP counts as 0"
     full = np.flatnonzero((positives > 0) & (negatives == 0))
     if len(full):
-        first = classes[full[0]]
-        yield f"{name}: classes without a negative label, whose AP is 100: {len(full):,}, {first!r}"
+        yield f"{name}: {_some(full, classes)} without a negative label, of which AP is always 100"
+
+
+def _some(columns: np.ndarray, classes: Sequence[str]) -> str:
+    return f"{len(columns):,} of {len(classes):,} classes ({classes[columns[0]]!r} is the first)"

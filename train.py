@@ -224,6 +224,7 @@ def _test(run: Run) -> dict[str, Any]:
         "epochs_run": len(rows),
         "val_map": best_row["val_map"],
         "val_map_observed": best_row["val_map_observed"],
+        "test_labels": "observed" if run.data.test.truth is None else "clean",
         "test_map": test_map,
         "test_map_last": last_map,
         "seconds": sum(row["seconds"] for row in rows) + time.perf_counter() - start,

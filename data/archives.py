@@ -57,8 +57,8 @@ def extract(archive: Path, folder: Path) -> None:
         if isinstance(error, OSError) and error.strerror:
             name = error.filename or archive
             raise UserError(f"cannot unpack {archive}: {name}: {error.strerror}") from None
-        words = str(error).partition("\n")[0] or type(error).__name__
-        raise UserError(f"{archive} is damaged, fetch it again ({words})") from None
+        words = str(error).partition("\n")[0].rstrip(": ") or type(error).__name__
+        raise UserError(f"{archive} is damaged ({words}): remove it, and fetch it again") from None
 
 
 def _unpack(archive: Path, folder: Path, temporary: Path) -> None:
@@ -125,7 +125,7 @@ def _check_end(archive: Path, opened: tarfile.TarFile) -> None:
     assert opened.fileobj is not None
     opened.fileobj.seek(opened.offset)
     if opened.fileobj.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
-        raise UserError(f"{archive} is damaged, fetch it again (it breaks off)")
+        raise UserError(f"{archive} is damaged (it breaks off): remove it, and fetch it again")
     while opened.fileobj.read(2**20):  # gzip compares its checksum when it comes to the end
         pass
 

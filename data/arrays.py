@@ -8,7 +8,7 @@ import warnings
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, TypeVar
+from typing import IO, TYPE_CHECKING, BinaryIO, TypeVar
 
 import numpy as np
 
@@ -40,14 +40,24 @@ def load_sparse(path: Path) -> csr_array:
 
 def write_array(path: Path, array: np.ndarray) -> None:
     """Write one .npy file, whole or not at all."""
-    write_atomically(path, lambda file: np.save(file, array, allow_pickle=False))
+    write_atomically(path, npy(array))
 
 
 def write_sparse(path: Path, table: csr_array) -> None:
-    """Write one .npz file, whole or not at all; uncompressed, it is read in a second."""
+    """Write one .npz file, whole or not at all."""
+    write_atomically(path, npz(table))
+
+
+def npy(array: np.ndarray) -> Callable[[BinaryIO], object]:
+    """What writes a .npy file."""
+    return lambda file: np.save(file, array, allow_pickle=False)
+
+
+def npz(table: csr_array) -> Callable[[BinaryIO], object]:
+    """What writes the .npz file of a sparse table; uncompressed, it is read in a second."""
     from scipy.sparse import save_npz
 
-    write_atomically(path, lambda file: save_npz(file, table, compressed=False))
+    return lambda file: save_npz(file, table, compressed=False)
 
 
 def _load(path: Path, read: Callable[[IO[bytes], int], T], fault: str) -> T:

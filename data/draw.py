@@ -9,7 +9,6 @@ import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -78,7 +77,7 @@ class Draw:
 
     def __str__(self) -> str:
         if self.fpc is not None:
-            kept = f"{self.fpc:,} positive and {self.fpc:,} negative labels of each class"
+            kept = f"up to {self.fpc:,} positive and {self.fpc:,} negative labels of each class"
         elif self.rps is not None:
             kept = f"each label dropped with probability {self.rps:g}"
         elif self.share is not None:
@@ -176,21 +175,23 @@ def _of_each_class(known: csr_array, number: int, rng: np.random.RandomState) ->
     return kept
 
 
-def add_draw_flags(parser: cli.Parser) -> None:
-    """The flags that `draw_from` reads, without values where not given, and `--data_root`."""
+def add_draw_flags(parser: cli.Parser, seeds: str = "the draw") -> None:
+    """The flags that `draw_from` reads, without values where not given.
+
+    `seeds`: what is drawn with --seed.
+    """
+    group = parser.add_argument_group("which labels are seen")
 
     def add(name: str, metavar: str, help: str, default: int | None = None) -> None:
         parse = DRAW_RULES[name]
-        parser.add_argument(f"--{name}", type=parse, metavar=metavar, help=help, default=default)
+        group.add_argument(f"--{name}", type=parse, metavar=metavar, help=help, default=default)
 
     add("num_pos", "N", "positives kept per image, -1 for all (1)")
     add("num_neg", "N", "negatives kept per image, -1 for all (0)")
     add("fpc", "N", "FPC(N): keep N positives and N negatives of each class instead")
     add("rps", "P", "RPS(P): drop each label with this probability instead, 0 < P < 1")
     add("share", "S", "keep this share of the known labels instead, 0 < S <= 1")
-    add("seed", "N", "of the draw (%(default)s)", default=1200)
-    root = "the folder that holds the data sets (%(default)s)"
-    parser.add_argument("--data_root", type=Path, default=Path("data"), help=root)
+    add("seed", "N", f"of {seeds} (%(default)s)", default=1200)
 
 
 def draw_from(args: argparse.Namespace) -> Draw:

@@ -21,17 +21,16 @@ from files import is_there, read_json
 NUM_CONCEPTS = 81
 SPML, RELEASE = "SPML arrays", "NUS-WIDE release"  # how `Formatted.source` begins
 HOW = """\
-NUS-WIDE cannot be fetched by a program. In the folder of the set (data/nuswide), put
-1. the pictures, as Flickr/<folder>/<name>.jpg: fill in the agreement form of
+NUS-WIDE is given out on request alone. In the folder of the set, put
+1. the pictures, Flickr.zip or the folder Flickr that it holds: ask for them with the form at
    https://lms.comp.nus.edu.sg/wp-content/uploads/2019/research/nuswide/NUS-WIDE.html
-   and unpack the Flickr.zip that you are then given a link to;
 2. the labels, one of the two:
    - the paper's: formatted_{train,val}_{images,labels}.npy of the authors of SPML, from
      https://caltech.box.com/v/single-positive-multi-label (should that link be dead, see
      https://github.com/elijahcole/single-positive-multi-label);
-   - the original release's, which has more images: not the setting of the paper's numbers;
-     ImageList.zip, Groundtruth.zip and ConceptsList.zip of the first page, unpacked to
-     ImageList/, Groundtruth/TrainTestLabels/ and ConceptsList/Concepts81.txt."""
+   - the original release's, with more images, on which the paper's numbers do not hold: --source
+     release fetches them, or finds ImageList.zip, Groundtruth.zip and ConceptsList.zip there.
+Then run the same command again."""
 _SUFFIXES = {"train": "Train", "val": "Test"}  # of the release's names
 _SAME = 0.9  # of the positives of two columns, where they are of one concept
 
@@ -51,8 +50,14 @@ def read_nuswide(folder: Path, source: str = "") -> Formatted:
 
 
 def _what_is_there(folder: Path) -> str:
-    has_arrays = any(is_there(array_path(folder, part, "images")) for part in PARTS)
-    return "spml" if has_arrays and not _made_from_release(folder) else "release"
+    arrays = [array_path(folder, part, "images") for part in PARTS]
+    if any(map(is_there, arrays)) and not _made_from_release(folder):
+        return "spml"
+    images = _list_path(folder, "Train")
+    if not is_there(images):
+        either = f"{arrays[0]} of SPML, or else {images}"
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), either)
+    return "release"
 
 
 def _made_from_release(folder: Path) -> bool:

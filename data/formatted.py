@@ -7,22 +7,25 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TextIO
+from typing import BinaryIO, TextIO
 
 import numpy as np
 
+import cli
 from cli import UserError, did_you_mean
-from data.arrays import load_array, load_sparse, write_array, write_sparse
-from data.labels import Labels, is_sparse
-from files import is_there, write_atomically
+from data.arrays import load_array, load_sparse, npy, npz
+from data.labels import Labels
+from files import is_there, replace_together
 
 PARTS = ("train", "val")  # `val` is the official val set: the paper's test split
 DEV = "dev"  # images that choose the epoch, where a set has its own: else they are cut from train
+TITLES = {"train": "train", DEV: "val", "val": "test"}  # what a part is to a run
 KINDS = ("images", "labels", "labels_obs")
-ABOUT = "dataset.json"
+ABOUT, RECORD = "dataset.json", "observed.json"
+MARKER, DRAWING = ".half-written", ".half-drawn"  # there while files take their places
 IMAGE_FOLDERS = {  # of the known sets, relative to the folder of the set
     "pascal": "VOCdevkit/VOC2012/JPEGImages",
     "coco": ".",
@@ -77,23 +80,35 @@ def make_part(images: Sequence[str], labels: np.ndarray, source: Path) -> Part:
 
 
 def write_formatted(
-    folder: Path, formatted: Formatted, images: str, observed: Mapping[str, Labels]
+    folder: Path,
+    formatted: Formatted,
+    images: str,
+    observed: Mapping[str, Labels],
+    record: str = "",
 ) -> None:
-    """Write the arrays and, last, dataset.json, which says that they are whole.
+    """Write the arrays and dataset.json of a set: all of them, or none.
 
     `images`: the folder of the pictures, relative to `folder`; `observed`: what is drawn of the
-    labels, by part. Files of earlier parts and labels that this set has not are removed.
+    labels, by part; `record`: how, for observed.json. Files of earlier parts and labels that this
+    set has not are removed. Raises UserError where they cannot be written.
     """
-    (folder / ABOUT).unlink(missing_ok=True)
-    for name in (*PARTS, DEV):
-        part = formatted.parts.get(name)
-        labels = None if part is None or formatted.truth == "none" else part.labels
-        write_labels(folder, name, "labels", labels)
-        write_labels(folder, name, "labels_obs", observed.get(name))
-        if part is None:
-            array_path(folder, name, "images").unlink(missing_ok=True)
-        else:
-            write_array(array_path(folder, name, "images"), part.images)
+    files = {folder / ABOUT: _text(_about(folder, formatted, images))}
+    if record:
+        files[folder / RECORD] = _text(record)
+    for name, part in formatted.parts.items():
+        files[array_path(folder, name, "images")] = npy(part.images)
+        known = {"labels_obs": observed.get(name)}
+        if formatted.truth != "none":
+            known["labels"] = part.labels
+        for kind, labels in known.items():
+            if labels is not None:
+                files.update(labels_file(folder, name, kind, labels))
+    kinds = (*KINDS, "uniform_labels_obs")
+    stale = [path for path in _paths(folder, kinds) if path not in files]
+    replace_together(files, [*stale, folder / DRAWING], folder / MARKER)
+
+
+def _about(folder: Path, formatted: Formatted, images: str) -> str:
     groups = {name: list(map(int, columns)) for name, columns in formatted.groups.items()}
     about = {
         "name": folder.name,
@@ -103,8 +118,52 @@ def write_formatted(
         **({"groups": groups} if groups else {}),
         **({"source": formatted.source} if formatted.source else {}),
     }
-    content = json.dumps(about, indent=2) + "\n"
-    write_atomically(folder / ABOUT, lambda file: file.write(content.encode()))
+    return json.dumps(about, indent=2) + "\n"
+
+
+def _text(content: str) -> Callable[[BinaryIO], object]:
+    return lambda file: file.write(content.encode())
+
+
+def write_observed(folder: Path, observed: Mapping[str, Labels], record: str) -> None:
+    """Write the observed labels of each part, and observed.json: all of them, or none."""
+    files = {folder / RECORD: _text(record)}
+    for part, labels in observed.items():
+        files.update(labels_file(folder, part, "labels_obs", labels))
+    stale = [path for path in _paths(folder, ("labels_obs",)) if path not in files]
+    replace_together(files, stale, folder / DRAWING)
+
+
+def _paths(folder: Path, kinds: Sequence[str]) -> list[Path]:
+    """Where files of these kinds, and observed.json, may lie."""
+    dense = [array_path(folder, part, kind) for part in (*PARTS, DEV) for kind in kinds]
+    return [*dense, *(path.with_suffix(".npz") for path in dense), folder / RECORD]
+
+
+def labels_file(
+    folder: Path, part: str, kind: str, labels: Labels
+) -> dict[Path, Callable[[BinaryIO], object]]:
+    """The file of a part's `labels` or `labels_obs`, .npz if sparse, and what writes it."""
+    path = array_path(folder, part, kind)
+    if isinstance(labels, np.ndarray):
+        return {path: npy(labels)}
+    return {path.with_suffix(".npz"): npz(labels)}
+
+
+def check_whole(folder: Path, drawing: bool = False) -> None:
+    """Raise UserError where the files of a folder were being replaced when that was stopped.
+
+    `drawing` anew mends observed labels that were.
+    """
+    how = "prepare it again"
+    if folder.name in KNOWN:
+        how = f"{how_to_make(folder.name, folder.parent)} --overwrite"
+    if is_there(folder / MARKER):
+        raise UserError(f"{folder} is half written, its making was stopped: {how}")
+    if is_there(folder / DRAWING) and not drawing:
+        raise UserError(
+            f"{folder} is half drawn, that was stopped: python -m data.observe mends it"
+        )
 
 
 def array_path(folder: Path, part: str, kind: str) -> Path:
@@ -128,6 +187,12 @@ def dataset_folder(dataset: str, data_root: str | Path) -> Path:
 def how_to_make(dataset: str, data_root: Path) -> str:
     """What to type, or else to do, to get the formatted files of a known data set."""
     return f"make it with python -m data.prepare {dataset}{data_root_flag(data_root)}"
+
+
+def add_data_root(parser: cli.Parser) -> None:
+    """The flag for the folder of the known sets."""
+    help = "the folder that holds the data sets (%(default)s)"
+    parser.add_argument("--data_root", type=Path, metavar="FOLDER", default=Path("data"), help=help)
 
 
 def data_root_flag(data_root: Path) -> str:
@@ -159,22 +224,6 @@ def load_labels(path: Path) -> Labels:
         hint = how_to_make(path.parent.name, path.parent.parent) if known else ""
         raise UserError(f"{path} is missing: {hint or 'data/README.md says how it is made'}")
     return load_sparse(path) if path.suffix == ".npz" else load_array(path)
-
-
-def write_labels(folder: Path, part: str, kind: str, labels: Labels | None) -> None:
-    """Write a table, .npy or .npz as it is dense or sparse; remove the file of the other kind.
-
-    None removes both.
-    """
-    path = array_path(folder, part, kind)
-    if labels is not None and is_sparse(labels):
-        write_sparse(path.with_suffix(".npz"), labels)
-    elif labels is not None:
-        write_array(path, labels)
-        path = path.with_suffix(".npz")
-    else:
-        path.with_suffix(".npz").unlink(missing_ok=True)
-    path.unlink(missing_ok=True)
 
 
 def open_text(path: Path) -> TextIO:

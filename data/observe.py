@@ -23,17 +23,20 @@ from data.formatted import (
     DEV,
     KNOWN,
     PARTS,
+    RECORD,
+    TITLES,
+    add_data_root,
     array_path,
+    check_whole,
     dataset_folder,
     labels_path,
     load_labels,
-    write_labels,
+    write_observed,
 )
 from data.labels import Labels, count, digest, share_annotated
 from data.read import DATASETS, read_about
-from files import is_there, read_json, write_atomically
+from files import is_there, read_json
 
-RECORD = "observed.json"
 _SHOWN = 5  # images named at most
 
 
@@ -65,6 +68,7 @@ def redraw(folder: Path, draw: Draw) -> dict[str, Labels]:
 
     Nothing is written if one of them is bad.
     """
+    check_whole(folder, drawing=True)
     truth = {"truth": "full", **DATASETS.get(folder.name, {}), **read_about(folder)}["truth"]
     if truth == "none":
         raise UserError(f"{folder}: dataset.json says truth none, there is nothing to draw from")
@@ -77,17 +81,14 @@ def redraw(folder: Path, draw: Draw) -> dict[str, Labels]:
         tables[part] = load_labels(path)
         check_drawable(tables[part], truth, path)
     observed = draw_parts(tables, truth, draw)
-    for part, labels in observed.items():
-        write_labels(folder, part, "labels_obs", labels)
-    write_record(folder, draw, observed)
+    write_observed(folder, observed, record_of(draw, observed))
     return observed
 
 
-def write_record(folder: Path, draw: Draw, observed: Mapping[str, Labels]) -> None:
-    """Write down beside the arrays, which are there, how these were drawn."""
+def record_of(draw: Draw, observed: Mapping[str, Labels]) -> str:
+    """What observed.json says: how these labels were drawn."""
     digests = {part: digest(labels) for part, labels in observed.items()}
-    content = json.dumps({"draw": draw.record(), "digests": digests}, indent=2) + "\n"
-    write_atomically(folder / RECORD, lambda file: file.write(content.encode()))
+    return json.dumps({"draw": draw.record(), "digests": digests}, indent=2) + "\n"
 
 
 def read_record(folder: Path) -> dict[str, Any] | None:
@@ -139,7 +140,8 @@ def describe(observed: Labels) -> str:
 def report(folder: Path, observed: Mapping[str, Labels]) -> Iterator[str]:
     """What is observed now, a line a part, and the images without any label."""
     for part, labels in observed.items():
-        yield f"{labels_path(folder, part, 'labels_obs')}: {describe(labels)}"
+        path = labels_path(folder, part, "labels_obs")
+        yield f"{TITLES[part]} ({path}): {describe(labels)}"
         bare = np.flatnonzero((labels != 0).sum(axis=1) == 0)
         if len(bare):
             names = ", ".join(_image_names(folder, part, labels.shape[0], bare[:_SHOWN]))
@@ -153,7 +155,7 @@ def _image_names(folder: Path, part: str, images: int, rows: np.ndarray) -> list
     if is_there(path):
         names = load_array(path)
         if names.shape == (images,):
-            return [str(name) for name in names[rows]]
+            return [str(name) for name in names[rows].astype(np.str_)]
     return [f"row {row}" for row in rows]
 
 
@@ -162,6 +164,7 @@ def main(argv: Sequence[str]) -> None:
     parser = cli.Parser(prog="python -m data.observe", description=main.__doc__)
     parser.add_argument("dataset", help=f"{', '.join(KNOWN)}, or the path of a formatted folder")
     add_draw_flags(parser)
+    add_data_root(parser)
     args = parser.parse_args(argv)
     if args.dataset == "digits":
         raise UserError("digits is composed in memory, it has no files to draw from")
@@ -170,6 +173,10 @@ def main(argv: Sequence[str]) -> None:
     print(draw)
     for line in report(folder, observed):
         print(cli.printable(line))
+    if read_about(folder).get("truth") == "partial":
+        again = "python -m data.observe {} --num_pos -1 --num_neg -1"
+        print(f"labels that people gave are hidden now; {again.format(shlex.quote(args.dataset))} "
+              "shows them again")  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ On the command line: `python -m data.prepare coco`, and `custom` for data of one
 from __future__ import annotations
 
 import argparse
-import shutil
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -15,25 +14,29 @@ import numpy as np
 
 import cli
 from cli import UserError, printable
-from data.archives import extract
-from data.download import fetch
 from data.draw import Draw, add_draw_flags, draw_from
 from data.fetch_openimages import fetch_pictures
 from data.formatted import (
     ABOUT,
     IMAGE_FOLDERS,
     KNOWN,
+    MARKER,
+    PARTS,
+    TITLES,
     Formatted,
+    add_data_root,
     array_path,
     data_root_flag,
+    load_labels,
     write_formatted,
 )
 from data.labels import Labels, count
-from data.observe import draw_parts, write_record
+from data.observe import draw_parts, read_record, record_of
+from data.obtain import obtain
+from data.pictures import missing_pictures
 from data.releases import RELEASES, Archive
 from files import is_there
 
-TITLES = {"train": "train", "dev": "val", "val": "test"}  # what a part is to a run
 _OWN_FLAGS = {  # of single sets, with the value that says nothing
     "difficult": ("pascal", "negative"),
     "source": ("nuswide", None),
@@ -44,64 +47,6 @@ _OWN_FLAGS = {  # of single sets, with the value that says nothing
 }
 
 
-def obtain(archives: Sequence[Archive], folder: Path, site: str, download: bool = True) -> None:
-    """Have all that the archives hold unpacked in `folder`, fetched if need be.
-
-    What lies there already, archived or unpacked, is not fetched. Raises UserError where it cannot
-    be had; without `download`, after printing what to fetch by hand.
-    """
-    todo = [archive for archive in archives if not archive.is_unpacked(folder)]
-    absent = [archive for archive in todo if not is_there(folder / archive.name)]
-    missing = [archive for archive in absent if archive.remote]
-    if missing and not download:
-        for archive in missing:
-            print(printable(_by_hand(archive, folder)))
-        raise UserError(
-            f"{missing[0].name} is missing, one of {len(missing)} files: fetch them (from "
-            f"{site}), put them in {folder}, archived or unpacked, and run this again"
-        )
-    _check_space(missing, folder)
-    for archive in missing:
-        assert archive.remote
-        fetch(archive.remote, folder / archive.name)
-    for archive in todo:
-        if archive in missing or archive not in absent:
-            _unpack(archive, folder, site)
-
-
-def _unpack(archive: Archive, folder: Path, site: str) -> None:
-    path = folder / archive.name
-    print(printable(f"unpacking {path}"), flush=True)
-    extract(path, folder / archive.into)
-    if not archive.is_unpacked(folder):
-        raise UserError(
-            f"{path} does not hold {archive.contents[0]}: it must be the official archive, from "
-            f"{site}"
-        )
-
-
-def _by_hand(archive: Archive, folder: Path) -> str:
-    remote = archive.remote
-    assert remote
-    sums = [f"{kind} {value}" for kind in ("md5", "sha256") if (value := getattr(remote, kind))]
-    facts = [*([f"{remote.size:,} bytes"] if remote.size else []), *sums]
-    known = f" ({', '.join(facts)})" if facts else ""
-    return f"fetch {remote.url}{known} and put it at {folder / archive.name}"
-
-
-def _check_space(missing: Sequence[Archive], folder: Path) -> None:
-    """Raise UserError where the disk has no room for what is to be fetched and then unpacked."""
-    sizes = [archive.remote.size or 0 for archive in missing if archive.remote]
-    needed = sum(sizes) + sum(archive.unpacked for archive in missing)
-    existing = next(place for place in (folder, *folder.absolute().parents) if is_there(place))
-    free = shutil.disk_usage(existing).free
-    if needed > free:
-        raise UserError(
-            f"{folder} needs {needed / 1e9:.1f} GB, {free / 1e9:.1f} GB are free: make room, or "
-            "give another --data_root"
-        )
-
-
 def read_release(dataset: str, folder: Path, **options: object) -> Formatted:
     """What the release in `folder` holds. Raises UserError where a file is missing or malformed."""
     release = RELEASES[dataset]
@@ -110,7 +55,7 @@ def read_release(dataset: str, folder: Path, **options: object) -> Formatted:
     except FileNotFoundError as error:
         if release.how:
             print(release.how)
-        how = "get it as described" if release.how else f"get {release.source}"
+        how = "get it as described above" if release.how else f"get {release.source}"
         raise UserError(
             f"{error.filename} is missing: {how}, put it in {folder}, archived or unpacked, and "
             "run this again"
@@ -126,9 +71,8 @@ def write(folder: Path, formatted: Formatted, images: str, draw: Draw | None) ->
     """
     tables = {name: part.labels for name, part in formatted.parts.items()}
     observed = draw_parts(tables, formatted.truth, draw) if draw else {}
-    write_formatted(folder, formatted, images, observed)
-    if draw:
-        write_record(folder, draw, observed)
+    record = record_of(draw, observed) if draw else ""
+    write_formatted(folder, formatted, images, observed, record)
     return observed
 
 
@@ -144,8 +88,8 @@ def report(formatted: Formatted, observed: Mapping[str, Labels]) -> Iterator[str
         )
 
 
-def warnings(dataset: str, folder: Path, formatted: Formatted) -> Iterator[str]:
-    """Where the data differs from the official release, and pictures that are not there yet."""
+def warnings(dataset: str, formatted: Formatted) -> Iterator[str]:
+    """Where the data differs from the official release."""
     release = RELEASES[dataset]
     found = (len(formatted.train.images), len(formatted.val.images), len(formatted.classes))
     expected = (*(release.sizes or found[:2]), release.classes)
@@ -153,29 +97,43 @@ def warnings(dataset: str, folder: Path, formatted: Formatted) -> Iterator[str]:
     for kind, have, official in zip(kinds, found, expected, strict=True):
         if have != official:
             yield f"{dataset} has {have:,} {kind}, the official release {official:,}"
-    for part in formatted.parts.values() if dataset != "openimages" else ():
-        missing = _missing_pictures(folder / IMAGE_FOLDERS[dataset], part.images)
-        if missing:
-            yield f"{len(missing):,} of {len(part.images):,} pictures are missing: {missing[0]}"
 
 
-def _missing_pictures(folder: Path, images: np.ndarray) -> list[Path]:
-    """The images that are no files, found by listing each folder once."""
-    paths = [folder / str(image) for image in images]
-    there: dict[Path, set[str]] = {}
-    for parent in {path.parent for path in paths}:
-        there[parent] = {path.name for path in parent.iterdir()} if parent.is_dir() else set()
-    return [path for path in paths if path.name not in there[path.parent]]
+def check_pictures(dataset: str, folder: Path) -> None:
+    """Raise UserError where pictures of a prepared set are missing."""
+    if dataset == "openimages":  # its images are those whose pictures are there
+        return
+    pictures = folder / IMAGE_FOLDERS[dataset]
+    for part in PARTS:
+        names = load_labels(array_path(folder, part, "images"))
+        missing = missing_pictures(pictures, names)
+        if len(missing):
+            raise UserError(
+                f"{len(missing):,} of {len(names):,} {TITLES[part]} pictures are missing, "
+                f"{pictures / str(names[missing[0]])} the first: the labels are prepared; put the "
+                "pictures there, or remove their folder and run this again with --overwrite"
+            )
 
 
 def _is_prepared(folder: Path) -> bool:
-    """Whether the formatted files are whole: dataset.json is written last."""
-    return is_there(folder / ABOUT) and is_there(array_path(folder, "train", "images"))
+    """Whether formatted files lie there that an earlier preparation has made, whole."""
+    return is_there(folder / ABOUT) and not is_there(folder / MARKER)
 
 
-def _holds_arrays_of_others(folder: Path) -> bool:
-    """Whether there are arrays, but no dataset.json of an earlier preparation."""
-    return is_there(array_path(folder, "train", "images")) and not is_there(folder / ABOUT)
+def _are_of_others(folder: Path) -> bool:
+    """Whether formatted files lie there that no preparation has made."""
+    made_here = is_there(folder / ABOUT) or is_there(folder / MARKER)
+    return is_there(array_path(folder, "train", "images")) and not made_here
+
+
+def _observed_of_others(folder: Path) -> dict[str, Labels]:
+    """The observed labels that came with formatted files of others, such as SPML's."""
+    if not _are_of_others(folder):
+        return {}
+    kinds = ("labels_obs", "uniform_labels_obs")
+    paths = {part: [array_path(folder, part, kind) for kind in kinds] for part in PARTS}
+    found = {part: next(filter(is_there, path), None) for part, path in paths.items()}
+    return {part: load_labels(path).astype(np.int8) for part, path in found.items() if path}
 
 
 def _parser() -> cli.Parser:
@@ -184,8 +142,8 @@ def _parser() -> cli.Parser:
     parser.add_argument(
         "dataset",
         type=names,
-        metavar="{" + ",".join(KNOWN) + ",custom}",
-        help="custom: your own (python -m data.prepare custom --help)",
+        metavar="DATASET",
+        help=f"{', '.join(KNOWN)}; or custom: your own (python -m data.prepare custom --help)",
     )
     parser.add_argument(
         "--no_download", action="store_true", help="print what is missing, and where to put it"
@@ -193,41 +151,36 @@ def _parser() -> cli.Parser:
     parser.add_argument(
         "--overwrite", action="store_true", help="make formatted files that are there anew"
     )
-    parser.add_argument(
+    pascal, nuswide, openimages = (
+        parser.add_argument_group(f"{name} alone") for name in ("pascal", "nuswide", "openimages")
+    )
+    pascal.add_argument(
         "--difficult",
         type=cli.choice("negative", "ignore"),
         metavar="{negative,ignore}",
         default="negative",
-        help="pascal: what an object is that is marked difficult; ignore: left out of evaluation "
-        "(%(default)s)",
+        help="what an object is that is marked so; ignore: left out of evaluation (%(default)s)",
     )
-    parser.add_argument(
+    nuswide.add_argument(
         "--source",
         type=cli.choice("spml", "release"),
         metavar="{spml,release}",
-        help="nuswide: the paper's arrays, or the lists of the release (the former if there)",
+        help="the paper's arrays, or the lists of the release (the former if there)",
     )
-    _add_openimages_flags(parser)
-    add_draw_flags(parser)
-    return parser
-
-
-def _add_openimages_flags(parser: cli.Parser) -> None:
     jobs = cli.number(int, 1, 512)
-    parser.add_argument(
-        "--jobs", type=jobs, default=32, help="openimages: downloads at a time (%(default)s)"
+    openimages.add_argument(
+        "--jobs", type=jobs, metavar="N", default=32, help="downloads at a time (%(default)s)"
     )
-    parser.add_argument(
-        "--mirror",
-        default="",
-        metavar="URL",
-        help="openimages: where to look for a picture first, such as https://host/{subset}/{id}.jpg",
-    )
+    where = "where to look for a picture first, such as https://host/{subset}/{id}.jpg"
+    openimages.add_argument("--mirror", default="", metavar="URL", help=where)
     for name, help in (
         ("no_pictures", "fetch no pictures; images without one are left out"),
         ("retry_missing", "ask again for pictures that were gone"),
     ):
-        parser.add_argument(f"--{name}", action="store_true", help=f"openimages: {help}")
+        openimages.add_argument(f"--{name}", action="store_true", help=help)
+    add_draw_flags(parser)
+    add_data_root(parser)
+    return parser
 
 
 def _options(args: argparse.Namespace) -> dict[str, object]:
@@ -254,21 +207,34 @@ def main(argv: Sequence[str]) -> None:
 
         return custom(argv[1:])
     args = _parser().parse_args(argv)
+    if args.dataset == "custom":
+        raise UserError("write custom first: python -m data.prepare custom --images DIR --out DIR")
     if args.dataset == "digits":
         raise UserError("digits needs no files: train on it with `python main.py --dataset digits`")
     options, draw = _options(args), draw_from(args)
     folder = args.data_root / args.dataset
-    where = data_root_flag(args.data_root)
     if _is_prepared(folder) and not (args.overwrite or args.retry_missing):
+        _check_nothing_is_asked(args, draw)
         print(printable(f"{folder} is prepared already (--overwrite makes it anew)"))
-        if draw != Draw():
-            raise UserError(
-                f"draw other labels with python -m data.observe {args.dataset}{where}, or prepare "
-                "anew with --overwrite"
-            )
     else:
         _prepare(args, folder, options, draw)
-    print(printable(f"next: python main.py --dataset {args.dataset} --mod_scheme LL-R{where}"))
+    check_pictures(args.dataset, folder)
+    where = data_root_flag(args.data_root)
+    for command in ("-m tools.inspect {}", "main.py --dataset {} --mod_scheme LL-R"):
+        print(printable(f"next: python {command.format(args.dataset)}{where}"))
+
+
+def _check_nothing_is_asked(args: argparse.Namespace, draw: Draw) -> None:
+    """Raise UserError for a flag that a set which is prepared already would not follow."""
+    where = data_root_flag(args.data_root)
+    if draw != Draw():
+        raise UserError(
+            f"{args.dataset} is prepared already: draw other labels with python -m data.observe "
+            f"{args.dataset}{where}, or prepare anew with --overwrite"
+        )
+    for name in ("difficult", "source"):
+        if getattr(args, name) != _OWN_FLAGS[name][1]:
+            raise UserError(f"{args.dataset} is prepared already: --{name} needs --overwrite too")
 
 
 def _prepare(
@@ -279,26 +245,44 @@ def _prepare(
     archives: Sequence[Archive] = release.archives
     if args.dataset == "nuswide" and args.source != "release":  # the paper's arrays need none
         archives = [archive for archive in archives if is_there(folder / archive.name)]
-    elif args.dataset == "nuswide" and _holds_arrays_of_others(folder) and not args.overwrite:
+        _check_source_is_told(args, folder)
+    elif _are_of_others(folder) and not args.overwrite:
         raise UserError(
-            f"--source release would overwrite the formatted arrays in {folder}: move them away, "
-            "or give --overwrite"
+            f"{folder} holds formatted files that were not made here: train on them as they are, "
+            "or give --overwrite to make them anew"
         )
     obtain(archives, folder, release.site, download=not args.no_download)
-    if args.dataset == "openimages" and not (args.no_download or args.no_pictures):
-        fetch_pictures(folder, args.jobs, args.mirror, args.retry_missing)
+    draws: Draw | None = draw
+    if args.dataset == "openimages":
+        if not (args.no_download or args.no_pictures):
+            fetch_pictures(folder, args.jobs, args.mirror, args.retry_missing)
+        before = None if args.overwrite else read_record(folder)
+        draws = Draw(**before) if before else None  # with --retry_missing, the labels drawn stay
+    kept = _observed_of_others(folder) if draw == Draw() else {}
     formatted = read_release(args.dataset, folder, **options)
-    draws = args.dataset != "openimages"
-    observed = write(folder, formatted, IMAGE_FOLDERS[args.dataset], draw if draws else None)
-    for line in warnings(args.dataset, folder, formatted):
+    images = IMAGE_FOLDERS[args.dataset]
+    if kept and not args.overwrite:
+        draws, observed = None, kept
+        write_formatted(folder, formatted, images, observed)
+    else:
+        observed = write(folder, formatted, images, draws)
+    for line in warnings(args.dataset, formatted):
         print(f"warning: {printable(line)}", file=sys.stderr)
     print(printable(f"{args.dataset}: {len(formatted.classes)} classes, written to {folder}"))
     if formatted.source:
         print(printable(f"  {formatted.source}"))
     if observed:
-        print(printable(f"  annotated: {draw}"))
+        print(printable(f"  annotated: {draws or 'as the files say that lay there'}"))
     for line in report(formatted, observed):
         print(printable(line))
+
+
+def _check_source_is_told(args: argparse.Namespace, folder: Path) -> None:
+    """Raise UserError where it cannot be told any more whose arrays lie there."""
+    if is_there(folder / MARKER) and not args.source:
+        raise UserError(
+            f"{folder} is half written, its making was stopped: give --source spml or release again"
+        )
 
 
 if __name__ == "__main__":

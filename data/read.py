@@ -21,6 +21,7 @@ from data.formatted import (
     IMAGE_FOLDERS,
     PARTS,
     array_path,
+    check_whole,
     labels_path,
     load_labels,
 )
@@ -76,6 +77,7 @@ def read_folder(folder: Path, name: str) -> Folder:
     `name` is a key of DATASETS, or anything else for a folder of the user's own. Raises UserError
     where files are missing, wrong, or disagree.
     """
+    check_whole(folder)
     own = read_about(folder)
     about: dict[str, Any] = {"images": ".", "classes": None, "truth": "full", "groups": {}}
     about.update(DATASETS.get(name, {}))

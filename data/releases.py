@@ -42,9 +42,13 @@ class Archive:
             object.__setattr__(self, "name", self.remote.url.rpartition("/")[2])
 
     def is_unpacked(self, folder: Path) -> bool:
-        """Whether all that it holds lies in `folder`."""
+        """Whether all that it holds lies in `folder`; an empty folder is not it."""
         places = [[folder / top / content for top in self.tops] for content in self.contents]
-        return all(any(map(is_there, place)) for place in places)
+        return all(any(map(_holds_something, place)) for place in places)
+
+
+def _holds_something(path: Path) -> bool:
+    return is_there(path) and (not path.is_dir() or any(path.iterdir()))
 
 
 @dataclass(frozen=True)

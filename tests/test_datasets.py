@@ -18,12 +18,13 @@ from data import digits
 from data.arrays import load_sparse, write_sparse
 from data.class_names import COCO, PASCAL
 from data.draw import Draw
-from data.formatted import array_path, labels_path, load_labels, write_labels
+from data.formatted import array_path, labels_path, load_labels
 from data.labels import digest, to_dense
 from data.observe import observe_labels, redraw
 from data.read import read_folder
 from datasets import SKIPPED, load_data, split_indices, subsample
 from tests import tiny
+from tests.tiny import write_labels
 
 RNG = np.random.RandomState(4)
 TRUTH = {"train": RNG.randint(0, 2, (20, 3)), "val": RNG.randint(0, 2, (6, 3))}
@@ -549,7 +550,9 @@ def test_a_test_class_without_positives_is_a_warning(tmp_path):
     path = write(tmp_path, kinds=("images", "labels"), about={"classes": ["a", "b", "c"]})
     np.save(path / "formatted_val_labels.npy", labels)
     prints = load(path, "--train_set_variant", "clean").warnings()
-    assert list(prints) == ["test: classes without a positive label, whose AP is 0: 1, 'b'"]
+    assert list(prints) == [
+        "test: 1 of 3 classes ('b' is the first) without a positive label, of which AP counts as 0"
+    ]
 
 
 @pytest.mark.parametrize("variant", ["clean", "observed"])
@@ -1010,7 +1013,7 @@ def test_groups_may_share_columns_and_leave_some_out(own, groups):
 
 def test_the_fingerprint_of_sparse_labels_names_what_differs(own):
     before = load(own).fingerprint()
-    assert set(before) == {"classes", *KINDS, SKIPPED}
+    assert set(before) == {"classes", "groups", *KINDS, SKIPPED}
     for part, split in (("train", "train"), ("dev", "val"), ("val", "test")):
         path = labels_path(own, part, "labels")
         content, labels = path.read_bytes(), load_sparse(path).toarray()

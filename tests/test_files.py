@@ -9,7 +9,14 @@ from pathlib import Path
 import pytest
 
 from cli import UserError
-from files import append_line, locked, read_json, remove_temporaries, write_atomically
+from files import (
+    append_line,
+    locked,
+    read_json,
+    remove_temporaries,
+    replace_together,
+    write_atomically,
+)
 from tests.tiny import locked_by_another
 
 
@@ -162,3 +169,38 @@ def test_what_is_no_json_object_is_one_line(tmp_path, content):
     (tmp_path / "x.json").write_bytes(content)
     with pytest.raises(UserError, match=r"x.json (is no JSON|is no UTF-8|must hold)"):
         read_json(tmp_path / "x.json")
+
+
+@pytest.mark.parametrize("ending", ["raised", "killed"])
+@pytest.mark.parametrize("number", range(5))
+def test_files_are_replaced_together(tmp_path, monkeypatch, ending, number):
+    """Two files are flushed, then the folder before, between and after they take their places."""
+    names, marker, stale = ("a", "b"), tmp_path / ".marker", tmp_path / "stale"
+    for path in (tmp_path / "a", tmp_path / "b", stale):
+        path.write_bytes(b"old")
+    writes = {tmp_path / name: lambda file: file.write(b"new") for name in names}
+    flush, calls = os.fsync, iter(range(number))
+
+    def strike(handle):
+        if next(calls, None) is None:
+            if ending == "killed":
+                os._exit(9)
+            raise OSError(errno.EIO, "Input/output error")
+        flush(handle)
+
+    if ending == "raised":
+        monkeypatch.setattr(os, "fsync", strike)
+        with pytest.raises(UserError, match="Input/output error"):
+            replace_together(writes, [stale], marker)
+    elif not (child := os.fork()):
+        os.fsync = strike
+        try:
+            replace_together(writes, [stale], marker)
+        finally:
+            os._exit(0)
+    else:
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
+    is_new = number >= 3
+    assert {(tmp_path / name).read_bytes() for name in names} == {b"new" if is_new else b"old"}
+    assert stale.exists() != is_new
+    assert marker.exists() == (number == 3 or (number == 2 and ending == "killed"))

@@ -355,12 +355,16 @@ def test_a_missing_array_is_named(spml, name):
 
 @pytest.mark.parametrize(
     ("source", "name"),
-    [("", TRAIN_LIST), ("release", TRAIN_LIST), ("spml", "formatted_train_images.npy")],
+    [
+        ("", f"formatted_train_images.npy of SPML, or else {{}}/{TRAIN_LIST}"),
+        ("release", TRAIN_LIST),
+        ("spml", "formatted_train_images.npy"),
+    ],
 )
 def test_where_nothing_is_there_the_first_file_is_named(tmp_path, source, name):
     with pytest.raises(FileNotFoundError) as error:
         read_nuswide(tmp_path, source)
-    assert error.value.filename == str(tmp_path / name)
+    assert error.value.filename == f"{tmp_path}/{name.format(tmp_path)}"
 
 
 def test_spml_comes_first_and_either_can_be_asked_for(spml, tmp_path):
@@ -409,6 +413,6 @@ def test_spml_put_over_what_was_made_from_the_release_is_spml(release, tmp_path)
 
 
 def test_how_names_what_is_read(release, spml):
-    for name in ("Flickr/", "formatted_{train,val}_{images,labels}.npy", CONCEPTS):
+    for name in ("Flickr.zip", "formatted_{train,val}_{images,labels}.npy", "ConceptsList.zip"):
         assert name in HOW
     assert max(map(len, HOW.splitlines())) <= 100

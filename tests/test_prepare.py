@@ -261,11 +261,14 @@ def test_the_draw_follows_its_flags(tmp_path):
     np.testing.assert_array_equal(observed, observe_labels(labels, -1, 2, 3))
 
 
-def test_missing_pictures_are_a_warning(tmp_path, capsys):
+def test_missing_pictures_are_told_each_time(tmp_path, capsys):
+    """The labels are there: to prepare again would change nothing."""
     folder = make_coco(tmp_path)
     (folder / "val2014/COCO_val2014_000000000042.jpg").unlink()
-    assert run_prepare(tmp_path, "coco") == 0
-    assert "1 of 8 pictures are missing: " in capsys.readouterr().err
+    for _ in range(2):
+        assert cli.run(prepare.main, ["coco", "--no_download", "--data_root", str(tmp_path)]) == 2
+        assert "1 of 8 test pictures are missing, " in capsys.readouterr().err
+        assert (folder / "dataset.json").exists()
 
 
 def test_the_next_command_is_plain_for_the_default_root(tmp_path, capsys, monkeypatch):
@@ -278,11 +281,11 @@ def test_the_next_command_is_plain_for_the_default_root(tmp_path, capsys, monkey
 
 
 NOTHING_TO_READ = {
-    "pascal": "VOCtrainval_11-May-2012.tar is missing, one of 1 files: fetch them (from http",
-    "coco": "annotations_trainval2014.zip is missing, one of 3 files: fetch them (from http",
-    "cub": "CUB_200_2011.tgz is missing, one of 1 files: fetch them (from http",
-    "openimages": "classes_2017_11.tar.gz is missing, one of 3 files: fetch them (from http",
-    "nuswide": "TrainImagelist.txt is missing: get it as described",
+    "pascal": "VOCtrainval_11-May-2012.tar is missing: fetch what is missing (from http",
+    "coco": "annotations_trainval2014.zip is missing, one of 3 files: fetch what is missing (from http",
+    "cub": "CUB_200_2011.tgz is missing: fetch what is missing (from http",
+    "openimages": "classes_2017_11.tar.gz is missing, one of 3 files: fetch what is missing (from http",
+    "nuswide": "TrainImagelist.txt is missing: get it as described above",
     "digits": "digits needs no files",
     "pascall": "did you mean pascal?",
 }
@@ -377,7 +380,9 @@ def test_an_unreadable_file_costs_one_line(tmp_path, capsys, dataset, name, cont
 
 
 def test_an_image_in_both_parts_of_pascal_is_refused(tmp_path, capsys):
-    (tmp_path / "pascal/VOCdevkit/VOC2012/JPEGImages").mkdir(parents=True)
+    picture = tmp_path / "pascal/VOCdevkit/VOC2012/JPEGImages/a.jpg"
+    picture.parent.mkdir(parents=True)
+    picture.touch()
     for part in ("train", "val"):
         write_voc(tmp_path / "pascal", ["a"], {"cat": [1]}, part)
     assert run_prepare(tmp_path, "pascal") == 2

@@ -3,13 +3,17 @@
 import dataclasses
 import io
 import json
+import shutil
 import tarfile
 import zipfile
 
+import numpy as np
 import pytest
 
 import cli
-from data import prepare
+from cli import UserError
+from data import obtain, prepare
+from data.formatted import MARKER
 from data.releases import RELEASES
 from data.web import Remote
 from tests import open_images, releases, tiny
@@ -179,8 +183,8 @@ def test_without_downloads_what_to_fetch_is_told(tmp_path, capsys):
 
 
 def test_a_disk_that_is_too_small_is_told_before_anything_comes(tmp_path, monkeypatch, capsys):
-    usage = prepare.shutil.disk_usage(tmp_path)._replace(free=10**9)
-    monkeypatch.setattr(prepare.shutil, "disk_usage", lambda path: usage)
+    usage = obtain.shutil.disk_usage(tmp_path)._replace(free=10**9)
+    monkeypatch.setattr(obtain.shutil, "disk_usage", lambda path: usage)
     assert run(tmp_path, "coco") == 2
     assert "needs 42.2 GB, 1.0 GB are free: make room" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
@@ -189,7 +193,7 @@ def test_a_disk_that_is_too_small_is_told_before_anything_comes(tmp_path, monkey
 def test_nuswide_says_what_to_do_where_nothing_can_be_fetched(tmp_path, capsys):
     assert run(tmp_path, "nuswide") == 2
     printed = capsys.readouterr()
-    assert "agreement form" in printed.out
+    assert "ask for them with the form" in printed.out
     assert "https://caltech.box.com/v/single-positive-multi-label" in printed.out
     assert printed.err.count("\n") == 1
 
@@ -198,7 +202,7 @@ def test_the_lists_do_not_overwrite_the_arrays_of_others(tmp_path, capsys):
     folder = releases.make_nuswide(tmp_path, spml=True)
     before = {path.name: path.read_bytes() for path in folder.glob("*.npy")}
     assert run(tmp_path, "nuswide", "--source", "release") == 2
-    assert "would overwrite the formatted arrays" in capsys.readouterr().err
+    assert "formatted files that were not made here" in capsys.readouterr().err
     assert {path.name: path.read_bytes() for path in folder.glob("*.npy")} == before
 
 
@@ -208,3 +212,69 @@ def test_difficult_objects_can_be_left_out_of_evaluation(tmp_path):
     about = json.loads((tmp_path / "pascal/dataset.json").read_text())
     assert about["truth"] == "partial"
     trained("pascal", tmp_path)
+
+
+def test_a_set_that_is_half_written_is_not_trained_on_but_mended(tmp_path, capsys):
+    folder = releases.make_coco(tmp_path)
+    assert run(tmp_path, "coco", "--no_download") == 0
+    (folder / MARKER).touch()  # as a kill leaves it while the files take their places
+    with pytest.raises(UserError, match=r"half written, .* data.prepare coco .*--overwrite"):
+        trained("coco", tmp_path)
+    capsys.readouterr()
+    assert run(tmp_path, "coco", "--no_download") == 0
+    assert "prepared already" not in capsys.readouterr().out
+    trained("coco", tmp_path)
+
+
+def test_what_a_prepared_set_would_not_follow_is_refused(tmp_path, capsys):
+    releases.make_pascal(tmp_path)
+    assert run(tmp_path, "pascal", "--no_download") == 0
+    capsys.readouterr()
+    for flags in (["--difficult", "ignore"], ["--fpc", "3"]):
+        assert run(tmp_path, "pascal", "--no_download", *flags) == 2
+        assert "pascal is prepared already: " in capsys.readouterr().err
+        assert run(tmp_path, "pascal", "--no_download", "--overwrite", *flags) == 0
+
+
+def test_arrays_of_others_are_not_overwritten_unasked(tmp_path, capsys):
+    folder = releases.make_pascal(tmp_path)
+    assert run(tmp_path, "pascal", "--no_download", "--num_neg", "1") == 0
+    for name in ("dataset.json", "observed.json"):  # which the official code does not write
+        (folder / name).unlink()
+    before = {path.name: path.read_bytes() for path in folder.glob("*.npy")}
+    assert run(tmp_path, "pascal", "--no_download") == 2
+    assert "formatted files that were not made here" in capsys.readouterr().err
+    assert {path.name: path.read_bytes() for path in folder.glob("*.npy")} == before
+    trained("pascal", tmp_path)
+
+
+def test_observed_labels_that_came_with_the_arrays_of_spml_stay(tmp_path, capsys):
+    folder = releases.make_nuswide(tmp_path, spml=True)
+    for part in ("train", "val"):
+        labels = np.load(folder / f"formatted_{part}_labels.npy").astype(np.int8)
+        labels[::2] = 0
+        np.save(folder / f"formatted_{part}_uniform_labels_obs.npy", labels)
+    assert run(tmp_path, "nuswide") == 0
+    assert "annotated: as the files say" in capsys.readouterr().out
+    observed = np.load(folder / "formatted_train_labels_obs.npy")
+    assert not observed[::2].any()
+    assert observed[1::2].any()
+
+
+def test_what_is_fetched_already_needs_no_room(tmp_path, monkeypatch):
+    """Of three files that take 20.4 GB, and 21.8 GB unpacked, 13 GB have come."""
+    needed = []
+    monkeypatch.setattr(obtain, "fetch", lambda remote, path: needed.append(path.name))
+    monkeypatch.setattr(obtain, "extract", lambda archive, folder: None)
+    part = tmp_path / "coco/.train2014.zip.part"
+    part.parent.mkdir()
+    with part.open("wb") as file:
+        file.truncate(13 * 10**9)
+    usage = shutil.disk_usage(tmp_path)
+    for free, enough in ((29, False), (30, True)):
+        room = usage._replace(free=free * 10**9)
+        monkeypatch.setattr(obtain.shutil, "disk_usage", lambda path, room=room: room)
+        with pytest.raises(UserError) as refusal:
+            obtain.obtain(RELEASES["coco"].archives, tmp_path / "coco", "there")
+        assert ("make room" in str(refusal.value)) != enough
+    assert len(needed) == 3

@@ -33,6 +33,7 @@ RECORDS = Path(__file__).parents[1] / "results" / "digits"
 SUMMARY = {
     "dataset", "mod_scheme", "delta_rel", "optimizer", "lr", "bsize", "seed", "num_epochs",
     "best_epoch", "epochs_run", "val_map", "val_map_observed", "test_map", "test_map_last",
+    "test_labels",
     "seconds", "empty_classes", "skipped_images", "test_ap",
 }  # fmt: skip
 

@@ -15,9 +15,10 @@ from PIL import Image
 
 from config import Config, parse_args
 from data.arrays import write_array
-from data.formatted import Formatted, Part, array_path, write_formatted
-from data.labels import sparse_labels
+from data.formatted import Formatted, Part, array_path, labels_file, write_formatted
+from data.labels import Labels, sparse_labels
 from data.observe import observe_labels
+from files import write_atomically
 from train import run_train
 
 SCHEMES = ("AN", "LL-R", "LL-Ct", "LL-Cp")
@@ -88,6 +89,13 @@ def train(folder: Path | str, save_path: Path, *more: str) -> tuple[dict[str, An
     """The summary of such a run, and its folder."""
     config = settings(folder, save_path, *more)
     return run_train(config), config.run_dir
+
+
+def write_labels(folder: Path, part: str, kind: str, labels: Labels) -> None:
+    """Write a table, .npy or .npz as it is dense or sparse; remove the file of the other kind."""
+    ((path, write),) = labels_file(folder, part, kind, labels).items()
+    write_atomically(path, write)
+    path.with_suffix(".npz" if path.suffix == ".npy" else ".npy").unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
