@@ -890,7 +890,7 @@ def test_the_help_shows_no_flag_of_other_sets(capsys):
     out = capsys.readouterr().out
     assert "--data_root" not in out
     assert "--truth {partial,full,none}" in out
-    assert "draws splits and labels" in out
+    assert "of the splits and the draw" in out
 
 
 HOSTILE = ["line\nbreak", "\x1b[31mred", 'quo"te', "it's; rm", "ünïcode", "\u202eleft", "-dash"]

@@ -282,9 +282,9 @@ def test_the_next_command_is_plain_for_the_default_root(tmp_path, capsys, monkey
 
 NOTHING_TO_READ = {
     "pascal": "VOCtrainval_11-May-2012.tar is missing: fetch what is missing (from http",
-    "coco": "annotations_trainval2014.zip is missing, one of 3 files: fetch what is missing (from http",
+    "coco": "annotations_trainval2014.zip is missing, one of 3 files: fetch what",
     "cub": "CUB_200_2011.tgz is missing: fetch what is missing (from http",
-    "openimages": "classes_2017_11.tar.gz is missing, one of 3 files: fetch what is missing (from http",
+    "openimages": "classes_2017_11.tar.gz is missing, one of 3 files: fetch what",
     "nuswide": "TrainImagelist.txt is missing: get it as described above",
     "digits": "digits needs no files",
     "pascall": "did you mean pascal?",
