@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import os
@@ -18,7 +19,17 @@ from tqdm import tqdm
 
 import stopping
 from cli import UserError, printable
-from data.web import BLOCK, Again, Refused, Remote, ask, blocks, pause_after
+from data.web import (
+    BLOCK,
+    SEE_CONNECTION,
+    Again,
+    Refused,
+    Remote,
+    ask,
+    blocks,
+    check_measured,
+    pause_after,
+)
 from files import flush_folder, is_there, locked, read_json, write_atomically
 
 _PAGE = (b"<!doctype html", b"<html")
@@ -109,6 +120,10 @@ def _fetch(
             if last:
                 advice = "twice another file came than the published one; ask those who publish it"
                 raise UserError(f"{remote.url}: {wrong}: {advice}") from None
+        except KeyboardInterrupt:
+            with contextlib.suppress(OSError):  # it may have ended the reader of a pipe
+                print(printable(f"{path.name}: {part.outlook()}"), file=sys.stderr)
+            raise
 
 
 def _insist(
@@ -126,7 +141,8 @@ def _insist(
             furthest = max(furthest, part.size)
             if failed >= attempts:
                 often = f"{failed} times in a row"
-                raise UserError(f"{remote.url}: {again}, {often}: {part.outlook()}") from None
+                outlook = f"{SEE_CONNECTION}; " * again.unreached + part.outlook()
+                raise UserError(f"{remote.url}: {again}, {often}: {outlook}") from None
             seconds = pause_after(failed, pause, again.asked)
             print(printable(f"{again}: trying again in {seconds:.0f} s"), file=sys.stderr)
             _sleep(seconds)
@@ -216,8 +232,10 @@ def _receive(remote: Remote, part: _Part, timeout: float, show: bool) -> None:
             return
         body = blocks(answer)
         if answer.status == 200:
-            start, total = 0, _announced(remote, answer)
+            length = answer.length  # what is read is taken off it
             body = _no_page(part.name, answer, body)
+            check_measured(remote, answer)
+            start, total = 0, _announced(remote, length)
             part.begin(_Version(remote.url, _validator(answer), total))
         elif not (begun and goes_on and first == start and begun.total in (None, total)):
             part.remove()
@@ -258,17 +276,14 @@ def _no_page(name: str, answer: Any, body: Iterator[bytes]) -> Iterator[bytes]:
     return itertools.chain([start], body)
 
 
-def _announced(remote: Remote, answer: Any) -> int | None:
+def _announced(remote: Remote, length: int | None) -> int | None:
     """How long the file will be; None where its end will show it.
 
-    Raises _Wrong where another length is published, Refused where nothing would tell half a file.
+    Raises Refused where another length is published.
     """
-    if answer.length is not None and remote.size not in (None, answer.length):
-        raise _Wrong(f"it has {answer.length:,} bytes, {remote.size:,} are published")
-    total = remote.size if answer.length is None else answer.length
-    if total is None and not (answer.chunked or remote.md5 or remote.sha256):
-        raise Refused("the server does not say how long the file is, half of it would pass for all")
-    return total
+    if length is not None and remote.size not in (None, length):
+        raise Refused(f"another file lies there: {length:,} bytes, {remote.size:,} are published")
+    return remote.size if length is None else length
 
 
 def _validator(answer: Any) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import queue
+import re
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -18,12 +19,14 @@ from urllib.parse import urlsplit
 
 import stopping
 from cli import UserError
-from data.web import Again, Refused, Remote, ask, blocks, pause_after
+from data.web import ANSWERS, Again, Refused, Remote, ask, blocks, check_measured, pause_after
 from files import is_there
 
 LARGEST = 50 * 10**6  # bytes of one file, which is held in memory
 # how the address ends that a server leads to in the place of a removed file
 PLACEHOLDERS = ("photo_unavailable.png", "photo_unavailable_l.png")  # Flickr
+_REMOVED, _NO_ADDRESS, _BETWEEN = "it was removed", "no address is known", "; "
+_GONE = re.compile(rf"{_REMOVED}|{_NO_ADDRESS}|{ANSWERS} (404|410)\b.*")
 _AHEAD = 2  # jobs for each worker that are taken from the list before their turn
 
 
@@ -41,6 +44,11 @@ class Answer(NamedTuple):
     reason: str
 
 
+def is_gone(reason: str) -> bool:
+    """Whether a reason says of every address that there is nothing any more."""
+    return all(_GONE.fullmatch(said) for said in reason.split(_BETWEEN))
+
+
 def fetch_many(
     jobs: Iterable[Job],
     *,
@@ -53,9 +61,10 @@ def fetch_many(
     """What became of each file, in the order in which they come; those already there are left.
 
     A file is put at its path whole or not at all, if `check` of its bytes says "", and not why it
-    is refused. It is not flushed to disk: a power loss may leave an empty one. A failure that may
-    pass is tried again up to `attempts` times, after a `pause` that doubles; `timeout` holds for
-    each wait, and for the body of a file in all. Raises UserError where nothing can be written.
+    is refused. Where nothing would tell half of it from all, it is refused. It is not flushed to
+    disk: a power loss may leave an empty one. A failure that may pass is tried again up to
+    `attempts` times, after a `pause` that doubles; `timeout` holds for each wait, and for the body
+    of a file in all. Raises UserError where nothing can be written.
     """
     todo: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
     done: queue.SimpleQueue[Answer | Exception] = queue.SimpleQueue()
@@ -128,14 +137,14 @@ class _Fetcher:
                 return Answer(job.path, "")
             except Refused as refused:
                 reasons.append(str(refused))
-        return Answer(job.path, "; ".join(dict.fromkeys(reasons)) or "no address is known")
+        return Answer(job.path, _BETWEEN.join(dict.fromkeys(reasons)) or _NO_ADDRESS)
 
     def _insist(self, remote: Remote) -> bytes:
         """What lies at an address, asked for as often as may be. Raises Refused without it."""
         failed = 0
         while not self.stopped.is_set():
             try:
-                body = self._receive(remote.url)
+                body = self._receive(remote)
             except Again as again:
                 failed += 1
                 if failed >= self.attempts:
@@ -148,14 +157,15 @@ class _Fetcher:
             return body
         raise Refused("it was stopped")
 
-    def _receive(self, url: str) -> bytes:
+    def _receive(self, remote: Remote) -> bytes:
         body = bytearray()
         end = time.monotonic() + self.timeout
-        with ask(url, {}, self.timeout) as answer:
+        with ask(remote.url, {}, self.timeout) as answer:
             if answer.status != 200:
-                raise Refused(f"the server answers {answer.status}")
+                raise Refused(f"{ANSWERS} {answer.status}")
             if urlsplit(answer.geturl()).path.endswith(PLACEHOLDERS):
-                raise Refused("it was removed")
+                raise Refused(_REMOVED)
+            check_measured(remote, answer)
             for block in blocks(answer):
                 body += block
                 if len(body) > LARGEST:

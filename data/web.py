@@ -18,6 +18,8 @@ from urllib.error import HTTPError, URLError
 LONGEST_PAUSE, LONGEST_ASKED_FOR = 60, 300  # seconds between two tries
 BLOCK = 2**18  # bytes that are received or read at a time
 _PASSING = (408, 425, 429)  # and 5xx: what a server answers that may soon answer otherwise
+ANSWERS = "the server answers"  # how a reason begins, then the status
+SEE_CONNECTION = "see whether this machine reaches the internet"
 _HEADERS = {"User-Agent": "large-loss-matters"}  # http.client adds that nothing be compressed
 
 
@@ -47,11 +49,14 @@ class Remote:
 
 
 class Again(Exception):
-    """A failure that may pass: what happened, and the seconds the server asks to wait."""
+    """A failure that may pass: what happened, and the seconds the server asks to wait.
 
-    def __init__(self, reason: str, asked: float = 0) -> None:
+    `unreached`: there was no connection to a server.
+    """
+
+    def __init__(self, reason: str, asked: float = 0, unreached: bool = False) -> None:
         super().__init__(reason)
-        self.asked = asked
+        self.asked, self.unreached = asked, unreached
 
 
 class Refused(Exception):
@@ -67,21 +72,21 @@ def ask(url: str, headers: dict[str, str], timeout: float) -> Any:
         if error.code == 416:
             return error
         error.close()
-        said = f"the server answers {error.code} {_words(error.reason)}"
+        said = f"{ANSWERS} {error.code} {_words(error.reason)}"
         if error.code in _PASSING or error.code >= 500:
             raise Again(said, _asked_for(error.headers.get("Retry-After", ""))) from None
         raise Refused(said) from None
     except URLError as error:
         if isinstance(error.reason, str | ssl.SSLCertVerificationError):
             raise Refused(_words(error.reason)) from None
-        raise Again(_words(error.reason)) from None
+        raise Again(_words(error.reason), unreached=True) from None
     except (http.client.InvalidURL, ValueError) as error:
         raise Refused(f"this is no address of the web ({_words(error)})") from None
     except (OSError, http.client.HTTPException) as error:
         raise Again(_words(error)) from None
     if answer.status not in (200, 206):
         answer.close()
-        raise Again(f"the server answers {answer.status} {_words(answer.reason)}")
+        raise Again(f"{ANSWERS} {answer.status} {_words(answer.reason)}")
     return answer
 
 
@@ -116,6 +121,13 @@ def _opener() -> urllib.request.OpenerDirector:
     ):
         opener.add_handler(handler)
     return opener
+
+
+def check_measured(remote: Remote, answer: Any) -> None:
+    """Raise Refused where nothing would tell half of the file from all of it."""
+    announced = answer.length is not None or answer.chunked
+    if not (announced or remote.size is not None or remote.md5 or remote.sha256):
+        raise Refused("the server does not say how long the file is, half of it would pass for all")
 
 
 def blocks(answer: Any) -> Iterator[bytes]:

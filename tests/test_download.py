@@ -103,11 +103,18 @@ def test_a_file_that_is_there_is_left_alone(server, path):
     assert list(path.parent.iterdir()) == [path]
 
 
-@pytest.mark.parametrize("facts", [{"size": 5}, {"md5": "0" * 32}, {"sha256": "0" * 64}])
-def test_another_file_in_its_place_is_not_touched(server, path, facts):
+@pytest.mark.parametrize(
+    ("facts", "said"),
+    [
+        ({"size": 5}, "it has 100,000 bytes, 5 are"),
+        ({"md5": "0" * 32}, f"its md5 is {MD5}, {'0' * 32} is"),
+        ({"sha256": "0" * 64}, f"its sha256 is {SHA256}, {'0' * 64} is"),
+    ],
+)
+def test_another_file_in_its_place_is_not_touched(server, path, facts, said):
     path.parent.mkdir()
     path.write_bytes(BODY)
-    with pytest.raises(UserError, match="published: remove it"):
+    with pytest.raises(UserError, match=f"{said} published: remove it"):
         fetch(Remote(server.url(), **facts), path)
     assert (path.read_bytes(), server.requests) == (BODY, [])
 
@@ -234,6 +241,7 @@ def test_what_does_not_pass_is_given_up_and_goes_on_later(server, path, step, re
     server.script = [served(cut=300_000), step]
     message = refused(Remote(server.url()), path)
     assert reason in message
+    assert "internet" not in message
     assert "6 times in a row: 0.3 MB of 1.1 MB have come" in message
     assert message.endswith("the same command goes on from there")
     assert len(server.requests) == 1 + 6 - 1
@@ -255,7 +263,8 @@ def test_a_refusal_is_one_line_at_once(server, path, code):
 def test_a_server_that_is_not_there_is_one_line(path):
     with socket.create_server(("127.0.0.1", 0)) as unused:
         port = unused.getsockname()[1]
-    assert "refused, 2 times" in refused(Remote(f"http://127.0.0.1:{port}/"), path, attempts=2)
+    message = refused(Remote(f"http://127.0.0.1:{port}/"), path, attempts=2)
+    assert "refused, 2 times in a row: see whether this machine reaches the internet" in message
 
 
 def test_a_name_that_is_not_known_is_one_line(path, monkeypatch):
@@ -265,7 +274,10 @@ def test_a_name_that_is_not_known_is_one_line(path, monkeypatch):
     monkeypatch.setattr(socket, "getaddrinfo", unknown)
     monkeypatch.setenv("no_proxy", "*")
     message = refused(Remote("http://nowhere.invalid/x"), path)
-    assert "Name or service not known, 6 times in a row" in message
+    assert message.endswith(
+        "Name or service not known, 6 times in a row: "
+        "see whether this machine reaches the internet; the same command begins anew"
+    )
 
 
 def test_a_server_that_falls_silent_is_asked_again(server, path):
@@ -330,8 +342,10 @@ def test_another_size_than_the_published_one_is_one_line(server, path, size, chu
 
 
 def test_another_size_is_seen_before_the_bytes_have_come(server, path):
-    server.script = [served(cut=0, stall=True)]
-    assert "99 are published" in refused(Remote(server.url(), size=99), path, timeout=1)
+    server.script = [served(cut=1, stall=True)]
+    message = refused(Remote(server.url(), size=99), path)
+    assert "another file lies there: 100,000 bytes, 99 are published: see whether" in message
+    assert len(server.requests) == 1
 
 
 def test_bytes_without_end_are_not_taken(server, path):
@@ -371,13 +385,28 @@ def test_a_web_page_is_not_the_file(server, path, page, kind):
     assert path.with_name("page.html").read_bytes() == page
 
 
-def test_a_web_page_does_not_cost_what_has_come(server, path):
-    server.script = [served(cut=50_000), served(body=b"<html>", ranges=False, kind="text/html")]
-    refused(Remote(server.url()), path)
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        ({"body": b"<html>Log in", "kind": "text/html"}, "a web page came instead of the file"),
+        ({"body": b"log in", "kind": "text/plain"}, "another file lies there: 6 bytes, 100,000"),
+    ],
+)
+def test_another_file_in_an_answer_does_not_cost_what_has_come(server, path, answer, said):
+    remote = Remote(server.url(), len(BODY))
+    server.script = [served(cut=50_000), served(ranges=False, **answer)]
+    assert said in refused(remote, path)
+    assert part(path).read_bytes() == BODY[:50_000]
     server.script, server.requests = [served()], []
-    fetch(Remote(server.url()), path)
+    fetch(remote, path)
     assert_whole(path)
     assert server.ranges == ["bytes=50000-"]
+
+
+def test_a_web_page_costs_nothing_where_no_size_is_published(server, path):
+    server.script = [served(cut=50_000), served(body=b"<html>", ranges=False, kind="text/html")]
+    refused(Remote(server.url()), path)
+    assert part(path).read_bytes() == BODY[:50_000]
 
 
 def test_a_redirect_is_followed_with_the_range(server, path):
@@ -516,7 +545,10 @@ def test_a_stop_signal_keeps_what_has_come(server, path, number, code):
     server.released.set()
     _, err = process.communicate(timeout=60)
     assert process.returncode == code
-    assert err.splitlines()[-1] == f"stopped by {number.name}"
+    assert err.splitlines()[-2:] == [
+        "file.bin: 0.0 MB of 0.1 MB have come, the same command goes on from there",
+        f"stopped by {number.name}",
+    ]
     server.requests.clear()
     fetch(Remote(server.url()), path)
     assert_whole(path)

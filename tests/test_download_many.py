@@ -143,6 +143,34 @@ def test_a_part_of_a_file_is_not_the_file(server, tmp_path, code):
     assert only_answer(tmp_path, Remote(server.url())) == f"the server answers {code}"
 
 
+@pytest.mark.parametrize("facts", [{}, {"size": len(BODY)}, {"md5": MD5}])
+def test_half_a_file_is_refused_though_the_server_does_not_say_how_long_it_is(
+    server, tmp_path, facts
+):
+    server.script = [served(cut=100, length=False)]
+    assert only_answer(tmp_path, Remote(server.url(), **facts)) != ""
+    server.script = [served(length=False)]
+    reason = only_answer(tmp_path, Remote(server.url(), **facts))
+    assert reason == ("" if facts else reason)
+    assert ("does not say how long" in reason) == (not facts)
+
+
+@pytest.mark.parametrize(
+    ("reason", "gone"),
+    [
+        ("it was removed", True),
+        ("no address is known", True),
+        ("the server answers 404 Not Found; the server answers 410 Gone; it was removed", True),
+        ("the server answers 404 Not Found; the server answers 503 Service Unavailable", False),
+        ("the server answers 4040", False),
+        ("it is no image", False),
+        ("", False),
+    ],
+)
+def test_a_file_is_gone_where_every_address_says_so(reason, gone):
+    assert download_many.is_gone(reason) == gone
+
+
 def test_what_is_too_large_is_not_held_in_memory(server, tmp_path, monkeypatch):
     monkeypatch.setattr(download_many, "LARGEST", len(BODY) - 1)
     server.script = [served(chunked=True)]

@@ -3,6 +3,7 @@
 import contextlib
 import csv
 import io
+import os
 
 import numpy as np
 import pytest
@@ -149,17 +150,19 @@ def test_one_address_that_is_gone_and_one_that_fails_is_not_gone(server):
     assert len(fetch(server)) == 2
 
 
-def test_after_a_stop_the_next_call_goes_on(server, monkeypatch):
+def test_after_a_stop_the_next_call_goes_on(server, monkeypatch, capsys):
     make_faulty(server)
 
     def stop(path):
         if path.stem == OTHER:
             raise KeyboardInterrupt
+        return ""
 
     with monkeypatch.context() as patch:
         patch.setattr(fetch_openimages, "_shrink", stop)
         with pytest.raises(KeyboardInterrupt):
             fetch(server, workers=1)
+    assert capsys.readouterr().err == "what has come is kept: the same command goes on\n"
     assert list(missing(server)) == [GONE, REMOVED, BROKEN]
     done = there(server)
     assert {"0000000000000c01", "0000000000000c02", OTHER} <= done
@@ -197,11 +200,77 @@ def test_a_large_picture_is_shrunk(server):
             assert (kept.size, kept.format) == (size, "JPEG")
 
 
-def test_a_large_picture_that_is_damaged_is_missing(server):
-    server.steps[f"/train/{LARGE}_z.jpg"] = served(body=encoded((1500, 900))[:200_000])
+@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+@pytest.mark.parametrize("size", [(40, 32), (1500, 900)])
+def test_half_a_picture_is_not_kept(server, size, kind):
+    whole = encoded(size, kind)
+    half = served(body=whole[: len(whole) // 2])
+    for image in (LARGE, OTHER):
+        server.steps[f"/train/{image}_z.jpg"] = half
+    server.steps[f"/train/{LARGE}_o.jpg"] = status(404)
+    fetch(server)
+    assert missing(server) == {LARGE: "it is damaged; the server answers 404 Not Found"}
+    assert LARGE not in there(server)
+    assert (server.folder / "train" / f"{OTHER}.jpg").read_bytes() == picture(OTHER)
+
+
+def test_a_large_picture_that_cannot_be_shrunk_is_missing(server, monkeypatch):
+    server.steps[f"/train/{LARGE}_z.jpg"] = served(body=encoded((1500, 900)))
+
+    def fail(*args):
+        raise ValueError
+
+    monkeypatch.setattr(Image.Image, "thumbnail", fail)
     fetch(server)
     assert LARGE not in there(server)
     assert missing(server) == {LARGE: "it is damaged"}
+
+
+def test_the_list_of_what_is_missing_is_kept_on_the_way(server, monkeypatch):
+    """As a kill would leave it."""
+    make_faulty(server)
+    lengths = []
+    write = fetch_openimages._write_missing
+
+    def note(subset):
+        write(subset)
+        lengths.append(len(missing(server)) if subset.list_path.exists() else 0)
+
+    monkeypatch.setattr(fetch_openimages, "_SAVE_EVERY", 4)
+    monkeypatch.setattr(fetch_openimages, "_write_missing", note)
+    fetch(server, workers=1)
+    assert lengths[:3] == [2, 3, 3]  # after 4, 8 and 12 of 13 pictures
+
+
+def test_pictures_are_on_the_disk_at_the_end_of_a_subset_and_at_a_stop(server, monkeypatch):
+    mark, synced = server.folder / ".pictures.unflushed", []
+    monkeypatch.setattr(
+        os, "sync", lambda: synced.append((mark.exists(), len(there(server)))), raising=False
+    )
+    fetch(server)
+    assert synced == [(True, 13)] * 3
+    assert not mark.exists()
+    synced.clear()
+    (server.folder / "train" / f"{OTHER}.jpg").unlink()
+
+    def stop(path):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(fetch_openimages, "_shrink", stop)
+    with pytest.raises(KeyboardInterrupt):
+        fetch(server)
+    assert synced == [(True, 13)]
+
+
+def test_an_empty_picture_that_a_power_loss_left_is_fetched_again(server):
+    fetch(server)
+    path = server.folder / "train" / f"{OTHER}.jpg"
+    path.write_bytes(b"")
+    assert fetch(server) == []  # not looked at: the last call has flushed all to disk
+    (server.folder / ".pictures.unflushed").touch()
+    assert fetch(server) == [f"/train/{OTHER}_z.jpg"]
+    assert path.read_bytes() == picture(OTHER)
+    assert not (server.folder / ".pictures.unflushed").exists()
 
 
 @pytest.mark.parametrize("kind", ["GIF", "BMP"])
