@@ -17,17 +17,16 @@ from typing import Any
 import numpy as np
 import torch
 
-from cli import UserError, printable
+from cli import UserError
 from config import Config
 from data import digits
-from data.cache import keep_decoded
-from data.check import bad_images
 from data.draw import Draw
 from data.formatted import PARTS
 from data.labels import Labels, count, digest, observed_or_negative, share_annotated
 from data.observe import drawn
 from data.read import Folder, Labelled, read_folder
-from loaders import Array, BadImage, ImageFiles
+from decoding import checked, kept_decoded
+from loaders import Array, ImageFiles
 from oddities import oddities
 
 SKIPPED = "skipped images"
@@ -162,9 +161,9 @@ def load_data(config: Config, decode_once: bool = False) -> Data:
         _check_variant(split, flag, variant, config.dataset_dir)
     data = _cut(data, config)
     if config.check_images or config.on_bad_image == "skip":
-        data = _checked(data, config.num_workers, config.on_bad_image)
+        data = checked(data, config.num_workers, config.on_bad_image)
     if decode_once and config.cache != "none":
-        data = _kept_decoded(data, config.cache, Path(config.data_root), config.num_workers)
+        data = kept_decoded(data, config.cache, Path(config.data_root), config.num_workers)
     _check_positives(data, config.train_set_variant, config.val_set_variant, config.dataset_dir)
     return data
 
@@ -293,50 +292,3 @@ def _check_positives(
             f"{folder}: no label of the {len(data.test)} test images is known to be negative, "
             "every mAP would be 100: mark some, or say that what is left out is negative (-1)"
         )
-
-
-def _checked(data: Data, num_workers: int, on_bad_image: str) -> Data:
-    """The data without the images that cannot be read; every file is tried.
-
-    Raises UserError where there are such images and `on_bad_image` is not "skip".
-    """
-    bad: dict[str, dict[int, BadImage]] = {
-        name: bad_images(split.images, num_workers) if isinstance(split.images, ImageFiles) else {}
-        for name, split in data.splits.items()
-    }
-    errors = [error for found in bad.values() for error in found.values()]
-    if errors and on_bad_image != "skip":
-        for error in errors:
-            print(printable(f"bad image: {error.path}: {error.reason}"))
-        total = sum(len(split) for split in data.splits.values())
-        raise UserError(
-            f"{len(errors):,} of {total:,} images cannot be read, {errors[0].path} the first: "
-            "replace them, or give --on_bad_image skip to leave them out"
-        )
-    if not errors:
-        print(f"{sum(map(len, data.splits.values())):,} images checked: all can be read")
-    for name, found in bad.items():
-        if len(found) == len(data.splits[name]):
-            raise UserError(f"no image of the {name} split can be read, {found[0].path} the first")
-    return data.with_splits(
-        {name: data.splits[name].without(places) for name, places in bad.items()}
-    )
-
-
-def _kept_decoded(data: Data, mode: str, data_root: Path, num_workers: int) -> Data:
-    """The data with its images decoded once, as far as `mode` says so (`keep_decoded`).
-
-    Train and val share theirs, in the order of the names: another cut, the same file on disk.
-    """
-    kept = data.splits
-    for names in (("train", "val"), ("test",)):
-        splits = {name: data.splits[name] for name in names}
-        files = np.unique(np.concatenate([split.names for split in splits.values()]))
-        images = splits[names[0]].images
-        if isinstance(images, ImageFiles):
-            images = ImageFiles(images.folder, files, images.size)
-            images = keep_decoded(images, mode, data_root / "cache", num_workers)
-            for name, split in splits.items():
-                own = images.take(np.searchsorted(files, split.names))
-                kept[name] = replace(split, images=own)
-    return data.with_splits(kept)

@@ -31,11 +31,10 @@ from data.format_openimages import (
     read_verified,
     released,
 )
+from data.pictures import picture_fault, shrink
 from data.web import SEE_CONNECTION, Remote
 from files import is_there, locked, remove_temporaries, write_atomically
 
-LONGEST_SIDE = 1024  # pixels of a picture that is kept; training sees 448
-_QUALITY = 90
 _BYTES = 100_000  # of a picture, roughly
 _MOST_FAILURES = 200  # in a row, before it is the network and not the pictures
 _SAVE_EVERY = 10_000  # answers, or a tenth of the list: a killed process loses no more of it
@@ -97,7 +96,7 @@ def fetch_pictures(
     """Put the labelled images whose pictures are not in `folder` at <subset>/<ImageID>.jpg.
 
     Each is looked for at `mirror`, if given, a URL with {id} and perhaps {subset} in it; then the
-    thumbnail of 300,000 pixels is asked for, then the original. What is larger than LONGEST_SIDE
+    thumbnail of 300,000 pixels is asked for, then the original. What is larger than 1,024 pixels
     is shrunk. What an earlier call found to be gone is not asked for again, unless
     `retry_missing`. Once stopped, the next call goes on. Raises UserError where files of the
     release are missing or wrong, the disk has too little room, or nothing comes any more.
@@ -105,7 +104,12 @@ def fetch_pictures(
     if mirror and not (mirror.startswith(("http://", "https://")) and "{id}" in mirror):
         raise UserError(f"the mirror {mirror!r} must be http(s)://... with {{id}} in it")
     fetch = functools.partial(
-        fetch_many, workers=workers, attempts=attempts, pause=pause, timeout=timeout, check=_fault
+        fetch_many,
+        workers=workers,
+        attempts=attempts,
+        pause=pause,
+        timeout=timeout,
+        check=picture_fault,
     )
     try:
         with locked(folder / ".pictures.lock", wait=False):
@@ -233,23 +237,6 @@ def _in_hex(checksum: str) -> str | None:
     return digest.hex() if len(digest) == 16 else None
 
 
-def _fault(content: bytes) -> str:
-    """Why it is no JPEG or PNG that can be decoded to its end, or nothing."""
-    from PIL import Image
-
-    fault = "it is no JPEG or PNG"
-    try:
-        with Image.open(io.BytesIO(content), formats=("JPEG", "PNG")) as image:
-            fault = "it is damaged"
-            image.draft(None, (LONGEST_SIDE, LONGEST_SIDE))  # of a JPEG, no more pixels are held
-            image.load()
-    except Image.DecompressionBombError:
-        return "it has too many pixels"
-    except Exception:  # on damaged data PIL's decoders raise nearly anything
-        return fault
-    return ""
-
-
 def _collect(subset: _Subset, answers: Iterable[Answer], total: int) -> None:
     """Take the answers down, in the list of missing pictures too, however this ends."""
     from tqdm import tqdm
@@ -258,7 +245,7 @@ def _collect(subset: _Subset, answers: Iterable[Answer], total: int) -> None:
     try:
         bar = tqdm(answers, subset.name, total, leave=False, disable=not shown)
         for number, answer in enumerate(bar, start=1):
-            reason = answer.reason or _shrink(answer.path)
+            reason = answer.reason or shrink(answer.path)
             subset.there += not reason
             place = subset.place(int(answer.path.stem, 16))
             assert place is not None
@@ -274,26 +261,6 @@ def _collect(subset: _Subset, answers: Iterable[Answer], total: int) -> None:
                 )
     finally:
         _write_missing(subset)
-
-
-def _shrink(path: Path) -> str:
-    """Make a large picture LONGEST_SIDE pixels long, as JPEG; why that cannot be, or nothing.
-
-    A picture that cannot be shrunk is removed.
-    """
-    from PIL import Image
-
-    try:
-        with Image.open(path) as image:
-            if max(image.size) <= LONGEST_SIDE:
-                return ""
-            image.thumbnail((LONGEST_SIDE, LONGEST_SIDE))  # of a JPEG, no more is decoded
-            small = image.convert("RGB")
-    except Exception:  # as above
-        path.unlink(missing_ok=True)
-        return "it is damaged"
-    write_atomically(path, lambda file: small.save(file, "JPEG", quality=_QUALITY))
-    return ""
 
 
 def _read_missing(path: Path) -> Iterator[tuple[int, str]]:

@@ -1,13 +1,18 @@
-"""Which pictures of a data set are there, found without asking the disk for each."""
+"""Pictures on the disk: which of a data set are there, whether one is whole, and not too large."""
 
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 from collections.abc import Iterable
 from pathlib import Path
 
 import stopping
+from files import write_atomically
+
+LONGEST_SIDE = 1024  # pixels of a picture that is fetched and kept; training sees 448
+_QUALITY = 90  # of a JPEG
 
 
 def missing_pictures(folder: Path, names: Iterable[str | bytes]) -> list[int]:
@@ -34,3 +39,40 @@ def _files_in(folder: str) -> set[str]:
     with contextlib.suppress(OSError, ValueError):  # ValueError: letters that no path can hold
         return set(os.listdir(folder))
     return set()
+
+
+def picture_fault(content: bytes) -> str:
+    """Why it is no JPEG or PNG that can be decoded to its end, or nothing."""
+    from PIL import Image
+
+    fault = "it is no JPEG or PNG"
+    try:
+        with Image.open(io.BytesIO(content), formats=("JPEG", "PNG")) as image:
+            fault = "it is damaged"
+            image.draft(None, (LONGEST_SIDE, LONGEST_SIDE))  # of a JPEG, no more pixels are held
+            image.load()
+    except Image.DecompressionBombError:
+        return "it has too many pixels"
+    except Exception:  # on damaged data PIL's decoders raise nearly anything
+        return fault
+    return ""
+
+
+def shrink(path: Path) -> str:
+    """Make a large picture LONGEST_SIDE pixels long, as JPEG; why that cannot be, or nothing.
+
+    A picture that cannot be shrunk is removed.
+    """
+    from PIL import Image
+
+    try:
+        with Image.open(path) as image:
+            if max(image.size) <= LONGEST_SIDE:
+                return ""
+            image.thumbnail((LONGEST_SIDE, LONGEST_SIDE))  # of a JPEG, no more is decoded
+            small = image.convert("RGB")
+    except Exception:  # as above
+        path.unlink(missing_ok=True)
+        return "it is damaged"
+    write_atomically(path, lambda file: small.save(file, "JPEG", quality=_QUALITY))
+    return ""

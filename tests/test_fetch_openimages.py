@@ -159,7 +159,7 @@ def test_after_a_stop_the_next_call_goes_on(server, monkeypatch, capsys):
         return ""
 
     with monkeypatch.context() as patch:
-        patch.setattr(fetch_openimages, "_shrink", stop)
+        patch.setattr(fetch_openimages, "shrink", stop)
         with pytest.raises(KeyboardInterrupt):
             fetch(server, workers=1)
     assert capsys.readouterr().err == "what has come is kept: the same command goes on\n"
@@ -256,7 +256,7 @@ def test_pictures_are_on_the_disk_at_the_end_of_a_subset_and_at_a_stop(server, m
     def stop(path):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(fetch_openimages, "_shrink", stop)
+    monkeypatch.setattr(fetch_openimages, "shrink", stop)
     with pytest.raises(KeyboardInterrupt):
         fetch(server)
     assert synced == [(True, 13)]

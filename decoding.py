@@ -1,0 +1,64 @@
+"""The images of a data set, read before training: to find bad ones, or to decode each once."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from cli import UserError, printable
+from data.cache import keep_decoded
+from data.check import bad_images
+from loaders import BadImage, ImageFiles
+
+if TYPE_CHECKING:
+    from datasets import Data
+
+
+def checked(data: Data, num_workers: int, on_bad_image: str) -> Data:
+    """The data without the images that cannot be read; every file is tried.
+
+    Raises UserError where there are such images and `on_bad_image` is not "skip".
+    """
+    bad: dict[str, dict[int, BadImage]] = {
+        name: bad_images(split.images, num_workers) if isinstance(split.images, ImageFiles) else {}
+        for name, split in data.splits.items()
+    }
+    errors = [error for found in bad.values() for error in found.values()]
+    if errors and on_bad_image != "skip":
+        for error in errors:
+            print(printable(f"bad image: {error.path}: {error.reason}"))
+        total = sum(len(split) for split in data.splits.values())
+        raise UserError(
+            f"{len(errors):,} of {total:,} images cannot be read, {errors[0].path} the first: "
+            "replace them, or give --on_bad_image skip to leave them out"
+        )
+    if not errors:
+        print(f"{sum(map(len, data.splits.values())):,} images checked: all can be read")
+    for name, found in bad.items():
+        if len(found) == len(data.splits[name]):
+            raise UserError(f"no image of the {name} split can be read, {found[0].path} the first")
+    return data.with_splits(
+        {name: data.splits[name].without(places) for name, places in bad.items()}
+    )
+
+
+def kept_decoded(data: Data, mode: str, data_root: Path, num_workers: int) -> Data:
+    """The data with its images decoded once, as far as `mode` says so (`keep_decoded`).
+
+    Train and val share theirs, in the order of the names: another cut, the same file on disk.
+    """
+    kept = data.splits
+    for names in (("train", "val"), ("test",)):
+        splits = {name: data.splits[name] for name in names}
+        files = np.unique(np.concatenate([split.names for split in splits.values()]))
+        images = splits[names[0]].images
+        if isinstance(images, ImageFiles):
+            images = ImageFiles(images.folder, files, images.size)
+            images = keep_decoded(images, mode, data_root / "cache", num_workers)
+            for name, split in splits.items():
+                own = images.take(np.searchsorted(files, split.names))
+                kept[name] = replace(split, images=own)
+    return data.with_splits(kept)
