@@ -112,8 +112,15 @@ class Scheme(nn.Module):
 class AssumeNegative(Scheme):
     """AN: every unobserved label counts as negative. With all labels observed: "full label".
 
-    Kim et al., CVPR 2022, section 3. z = 1: nl(p), else nl(1 - p).
+    Kim et al., CVPR 2022, section 3. z = 1: nl(p), else nl(1 - p). It takes the options of the
+    large-loss schemes, so that all of the paper are built by the same call, and selects nothing.
     """
+
+    def __init__(
+        self, num_classes: int, delta_rel: float = 0.0, rate_base: str = "unobserved"
+    ) -> None:
+        super().__init__(num_classes)
+        _check_rate(delta_rel, rate_base)
 
     def label_losses(self, logits: Tensor, observed: Tensor, index: Tensor) -> Tensor:
         """The cross-entropies."""
@@ -131,8 +138,7 @@ class LargeLoss(Scheme):
         self, num_classes: int, delta_rel: float = 0.0, rate_base: str = "unobserved"
     ) -> None:
         super().__init__(num_classes)
-        _check(0 <= delta_rel <= 100, "delta_rel", delta_rel, "percent per epoch, from 0 to 100")
-        _check(rate_base in RATE_BASES, "rate_base", rate_base, f"one of {', '.join(RATE_BASES)}")
+        _check_rate(delta_rel, rate_base)
         self.delta_rel = delta_rel
         self.rate_base = rate_base
 
@@ -498,6 +504,11 @@ def _scheme(name: str) -> type[Scheme]:
     if name not in SCHEMES:
         raise ValueError(f"unknown scheme {name!r}: one of {', '.join(SCHEMES)}")
     return SCHEMES[name]
+
+
+def _check_rate(delta_rel: float, rate_base: str) -> None:
+    _check(0 <= delta_rel <= 100, "delta_rel", delta_rel, "percent per epoch, from 0 to 100")
+    _check(rate_base in RATE_BASES, "rate_base", rate_base, f"one of {', '.join(RATE_BASES)}")
 
 
 def _check(holds: bool, name: str, value: object, rule: str) -> None:

@@ -29,7 +29,6 @@ from typing import Any
 
 from PIL import Image
 
-from losses import SCHEMES
 from record import METRICS
 from tests import tiny
 from tests.faults import KILLED, Fault, Started, start, words_of
@@ -67,7 +66,7 @@ class Cell:
 def cells() -> list[Cell]:
     """Every scheme with two of the variants, every variant with a scheme."""
     variants = itertools.cycle(VARIANTS)
-    return [Cell(scheme, next(variants)) for scheme in SCHEMES for _ in range(2)]
+    return [Cell(scheme, next(variants)) for scheme in tiny.SCHEMES for _ in range(2)]
 
 
 @dataclass(frozen=True)

@@ -465,8 +465,8 @@ def test_epochs_count_from_1(name, epoch):
         run(name, LOGITS, OBSERVED, epoch=epoch)
 
 
-def test_the_command_line_knows_every_scheme():
-    assert tuple(SCHEMES) == config.SCHEMES
+def test_every_scheme_of_the_command_line_is_there():
+    assert set(config.SCHEMES) <= set(SCHEMES)
 
 
 def test_the_file_needs_torch_alone():
