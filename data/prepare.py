@@ -76,13 +76,17 @@ def write(folder: Path, formatted: Formatted, images: str, draw: Draw | None) ->
     return observed
 
 
-def report(formatted: Formatted, observed: Mapping[str, Labels]) -> Iterator[str]:
-    """What came out, a line a part."""
+def report(formatted: Formatted, observed: Mapping[str, Labels], drawn: str) -> Iterator[str]:
+    """What came out: where from, how the observed labels were drawn, and a line a part."""
+    if formatted.source:
+        yield formatted.source
+    if observed:
+        yield f"annotated: {drawn}"
     for name, part in formatted.parts.items():
         positives = np.asarray((part.labels == 1).sum(axis=1))
         seen = observed.get(name, part.labels)
         yield (
-            f"  {TITLES[name]}: {len(positives):,} images, {positives.mean():.2f} positives per "
+            f"{TITLES[name]}: {len(positives):,} images, {positives.mean():.2f} positives per "
             f"image, {(positives == 0).sum():,} images without any; annotated: "
             f"{count(seen, 1):,} positive and {count(seen, -1):,} negative labels"
         )
@@ -269,12 +273,8 @@ def _prepare(
     for line in warnings(args.dataset, formatted):
         print(f"warning: {printable(line)}", file=sys.stderr)
     print(printable(f"{args.dataset}: {len(formatted.classes)} classes, written to {folder}"))
-    if formatted.source:
-        print(printable(f"  {formatted.source}"))
-    if observed:
-        print(printable(f"  annotated: {draws or 'as the files say that lay there'}"))
-    for line in report(formatted, observed):
-        print(printable(line))
+    for line in report(formatted, observed, str(draws or "as the files say that lay there")):
+        print(printable(f"  {line}"))
 
 
 def _check_source_is_told(args: argparse.Namespace, folder: Path) -> None:

@@ -102,12 +102,7 @@ def read_folder(folder: Path, name: str) -> Folder:
             f"{folder}: {len(classes)} class names for {train.num_classes} label columns: "
             f"{cure} {ABOUT}"
         )
-    named = [column for columns in about["groups"].values() for column in columns]
-    if max(named, default=0) >= train.num_classes:
-        raise UserError(
-            f"{folder / ABOUT}: groups names column {max(named)}, there are "
-            f"{train.num_classes}, counted from 0: correct it"
-        )
+    _check_groups(folder, about["groups"], train.num_classes)
     images = folder / about["images"]
     if not images.is_dir():
         raise UserError(
@@ -115,6 +110,15 @@ def read_folder(folder: Path, name: str) -> Folder:
             f"correct `images` in {ABOUT}"
         )
     return Folder(tuple(classes), images, train, parts["val"], parts.get(DEV), about["groups"])
+
+
+def _check_groups(folder: Path, groups: Mapping[str, Sequence[int]], num_classes: int) -> None:
+    highest = max((column for columns in groups.values() for column in columns), default=0)
+    if highest >= num_classes:
+        raise UserError(
+            f"{folder / ABOUT}: groups names column {highest}, there are {num_classes}, counted "
+            "from 0: correct it"
+        )
 
 
 def read_about(folder: Path) -> dict[str, Any]:

@@ -327,3 +327,20 @@ def test_the_state_of_a_table_of_the_other_kind_is_refused():
         dense.load_state_dict(sparse.state_dict())
     with pytest.raises(KeyError):
         sparse.load_state_dict(dense.state_dict())
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("kind", ["dense", "sparse"])
+def test_nothing_that_is_looked_up_waits_for_the_gpu(kind):
+    labels = np.random.RandomState(0).choice([-1, 0, 0, 1], (50, 7)).astype(np.int8)
+    table = labels if kind == "dense" else csr_array(labels)
+    store = LabelStore(table, table, "cuda")
+    index = torch.arange(0, 50, 3, device="cuda")
+    torch.cuda.synchronize()
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        found = [store.observed(index), store.human(index), store.truth(index)]
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    for rows in found:
+        assert torch.equal(rows.cpu().to(torch.int8), torch.from_numpy(labels[::3]))
