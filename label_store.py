@@ -31,7 +31,7 @@ class LabelStore:
         self._knows = truth is not None
         corrections = SparseCorrections if is_sparse(human) else DenseCorrections
         self._corrected = corrections(human.shape, device)
-        # sums of bytes and of products: the same for dense and for sparse tables
+        # positives less those that are annotated: products and sums do for sparse tables too
         missing = 0 if truth is None else (truth == 1).sum() - ((truth == 1) * (human != 0)).sum()
         self._hides, self._num_images = bool(missing), human.shape[0]
         self._missing = torch.tensor(int(missing), device=device)

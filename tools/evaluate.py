@@ -11,12 +11,7 @@ import stopping
 from cli import UserError, printable
 
 
-def main(argv: Sequence[str]) -> None:
-    """Print the mAP of a run's best epoch on its test, val or train images.
-
-    By the true labels, as far as they are known; where none are, what is not annotated counts as
-    negative.
-    """
+def _parser() -> cli.Parser:
     parser = cli.Parser(prog="python -m tools.evaluate", description=main.__doc__)
     parser.add_argument("run_dir", help="the run's folder")
     parser.add_argument("--split", type=cli.choice("test", "val", "train"), default="test",
@@ -30,7 +25,16 @@ def main(argv: Sequence[str]) -> None:
     parser.add_argument("--gpu_num", type=cli.number(int, 0), default=0, help="(%(default)s)")
     parser.add_argument("--amp", type=cli.choice("auto", "off", "bf16", "fp16"),
                         metavar="{auto,off,bf16,fp16}", help="(that of the run)")  # fmt: skip
-    args = parser.parse_args(argv)
+    return parser
+
+
+def main(argv: Sequence[str]) -> None:
+    """Print the mAP of a run's best epoch on its test, val or train images.
+
+    By the true labels, as far as they are known; where none are, what is not annotated counts as
+    negative.
+    """
+    args = _parser().parse_args(argv)
     with stopping.at_next_step():  # a library that is interrupted while it starts may crash
         from datasets import load_data
         from evaluation import evaluate, evaluation_loader

@@ -243,8 +243,9 @@ def _labels_of(split: Split, place: int, classes: Sequence[str]) -> list[tuple[s
 def _draw_head(figure: Figure, titles: tuple[str, str], used: Collection[str]) -> None:
     """The titles, and what the colours in use mean."""
     height = figure.get_figheight()
-    _write(figure, GAP, height - 0.22, shortened(titles[0], 72), "black", 10)
-    _write(figure, GAP, height - 0.38, shortened(titles[1], 110), "0.35", 7.5)
+    width = figure.get_figwidth()  # in inches, as letters to an inch in these sizes
+    _write(figure, GAP, height - 0.22, shortened(titles[0], int(15 * width)), "black", 10)
+    _write(figure, GAP, height - 0.38, shortened(titles[1], int(20 * width)), "0.35", 7.5)
     left = GAP
     for text, color, wide in KEYS:
         if color in used:
