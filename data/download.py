@@ -74,6 +74,11 @@ def fetch(
         raise UserError(f"cannot write {path}: {error.strerror or error}: {advice}") from error
 
 
+def part_of(path: Path) -> Path:
+    """Where `fetch` keeps what has come of a file, until it is whole."""
+    return path.with_name(f".{path.name}.part")
+
+
 def _is_whole(remote: Remote, path: Path, show: bool) -> bool:
     """Whether the file is there. Raises UserError for another one in its place."""
     if not is_there(path):
@@ -169,7 +174,7 @@ class _Part:
 
     def __init__(self, remote: Remote, path: Path) -> None:
         self.name, self._remote = path.name, remote
-        self.path = path.with_name(f".{path.name}.part")
+        self.path = part_of(path)
         self._note = path.with_name(f".{path.name}.part.json")
 
     @property

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from cli import UserError, printable
 from data.archives import extract
-from data.download import fetch
+from data.download import fetch, part_of
 from data.releases import Archive
 from files import is_there
 
@@ -74,6 +74,6 @@ def _check_space(todo: Sequence[Archive], missing: Sequence[Archive], folder: Pa
 
 def _still_to_come(archive: Archive, folder: Path) -> int:
     """The bytes of it that no earlier try has fetched."""
-    part = folder / f".{archive.name}.part"  # where `fetch` keeps them
+    part = part_of(folder / archive.name)
     size = archive.remote.size if archive.remote and archive.remote.size else 0
     return max(size - (part.stat().st_size if is_there(part) else 0), 0)

@@ -26,6 +26,7 @@ COCO_CROWD_ONLY, COCO_UNANNOTATED = 109, {"train": 71, "val": 500}
 NUSWIDE_CONCEPTS = tuple(f"concept_{i:02d}" for i in range(81))
 NUSWIDE_FOLDERS = ("actor", "administrative_assistant", "zoo")
 NUSWIDE_UNLABELLED = (2, 11, 19)
+LISTS = "VOCdevkit/VOC2012/ImageSets/Main"
 PASCAL_DIFFICULT_ONLY = {"train": "2008_000900", "val": "2009_000900"}
 
 
@@ -55,6 +56,14 @@ def _write_pascal_lists(folder: Path, part: str, names: list[str], flags: list) 
     for column, label in enumerate(PASCAL):
         lines = [f"{name} {row[column]:2d}\n" for name, row in zip(names, flags, strict=True)]
         (folder / f"{label}_{part}.txt").write_text("".join(lines))
+
+
+def write_voc(folder: Path, images: list[str], flags: dict[str, list[int]], part: str) -> None:
+    """Write lists of `images` alone, with the flags of {class: [flag, ...]}, all others -1."""
+    table = np.full((len(images), len(PASCAL)), -1)
+    for name, column in flags.items():
+        table[:, PASCAL.index(name)] = column
+    _write_pascal_lists(folder / LISTS, part, images, list(table))
 
 
 def make_coco(root: Path) -> Path:

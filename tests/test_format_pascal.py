@@ -6,19 +6,7 @@ import pytest
 from cli import UserError
 from data.class_names import PASCAL
 from data.format_pascal import read_pascal
-from tests.releases import PASCAL_DIFFICULT_ONLY, make_pascal
-
-LISTS = "VOCdevkit/VOC2012/ImageSets/Main"
-
-
-def write_voc(folder, images, flags, part):
-    """Lists of `images` with the flags of {class: [flag, ...]}, all others -1."""
-    lists = folder / LISTS
-    lists.mkdir(parents=True, exist_ok=True)
-    for name in PASCAL:
-        rows = zip(images, flags.get(name, [-1] * len(images)), strict=True)
-        lines = (f"{image} {flag:2d}\n" for image, flag in rows)
-        (lists / f"{name}_{part}.txt").write_text("".join(lines))
+from tests.releases import LISTS, PASCAL_DIFFICULT_ONLY, make_pascal, write_voc
 
 
 @pytest.fixture

@@ -22,16 +22,17 @@ from tests.releases import (
     COCO_CROWD_ONLY,
     COCO_IDS,
     COCO_UNANNOTATED,
+    LISTS,
     PASCAL_DIFFICULT_ONLY,
     make_coco,
     make_cub,
     make_pascal,
+    write_voc,
 )
 
 REPOSITORY = Path(__file__).parent.parent
 COCO_SAMPLE = REPOSITORY.parent / "shared" / "data" / "coco"
 MAKERS = {"pascal": make_pascal, "coco": make_coco, "cub": make_cub}
-LISTS = "VOCdevkit/VOC2012/ImageSets/Main"
 ATTRIBUTES = "CUB_200_2011/attributes/image_attribute_labels.txt"
 
 
@@ -51,16 +52,6 @@ def edit(path, old, new):
 
 
 # PASCAL VOC
-
-
-def write_voc(folder, images, flags, part):
-    """Lists of `images` with the flags of {class: [flag, ...]}, all others -1."""
-    lists = folder / LISTS
-    lists.mkdir(parents=True, exist_ok=True)
-    for name in PASCAL:
-        rows = zip(images, flags.get(name, [-1] * len(images)), strict=True)
-        lines = (f"{image} {flag:2d}\n" for image, flag in rows)
-        (lists / f"{name}_{part}.txt").write_text("".join(lines))
 
 
 def test_pascal_by_hand(tmp_path):
