@@ -13,7 +13,6 @@ from typing import IO, TYPE_CHECKING, BinaryIO, TypeVar
 import numpy as np
 
 from cli import UserError
-from files import write_atomically
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -36,16 +35,6 @@ def load_sparse(path: Path) -> csr_array:
     Its entries are in order, and none is stored twice or stored as 0.
     """
     return _load(path, _read_npz, "no sparse table of scipy.sparse.save_npz")
-
-
-def write_array(path: Path, array: np.ndarray) -> None:
-    """Write one .npy file, whole or not at all."""
-    write_atomically(path, npy(array))
-
-
-def write_sparse(path: Path, table: csr_array) -> None:
-    """Write one .npz file, whole or not at all."""
-    write_atomically(path, npz(table))
 
 
 def npy(array: np.ndarray) -> Callable[[BinaryIO], object]:

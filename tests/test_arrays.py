@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from scipy.sparse import csr_array, save_npz
 
 from cli import UserError
-from data.arrays import load_array, load_sparse, write_array, write_sparse
+from data.arrays import load_array, load_sparse
 from tests.test_properties import damaged, settings  # the same examples every time
+from tests.tiny import write_array, write_sparse
 
 DENSE = np.array([[1, 0, -1, 0], [0, 0, 0, 0], [0, 1, 1, -1]], np.int8)
 TABLE = csr_array(DENSE)

@@ -15,7 +15,7 @@ from scipy.sparse import csr_array
 import config
 from cli import UserError
 from data import digits
-from data.arrays import load_sparse, write_sparse
+from data.arrays import load_sparse
 from data.class_names import COCO, PASCAL
 from data.draw import Draw
 from data.formatted import array_path, labels_path, load_labels
@@ -24,7 +24,7 @@ from data.observe import observe_labels, redraw
 from data.read import read_folder
 from datasets import SKIPPED, load_data, split_indices, subsample
 from tests import tiny
-from tests.tiny import write_labels
+from tests.tiny import write_labels, write_sparse
 
 RNG = np.random.RandomState(4)
 TRUTH = {"train": RNG.randint(0, 2, (20, 3)), "val": RNG.randint(0, 2, (6, 3))}

@@ -13,11 +13,11 @@ import pytest
 from PIL import Image
 
 import cli
-from data.arrays import write_array
 from data.draw import Draw
 from data.formatted import Formatted, Part, array_path, write_formatted
 from data.labels import sparse_labels
 from datasets import Split
+from tests.tiny import write_array
 from tools import inspect, inspect_counts, inspect_pictures
 
 # 5 images, of which the default split makes the fourth val

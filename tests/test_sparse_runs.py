@@ -9,14 +9,14 @@ import pytest
 from scipy.sparse import csr_array
 
 from cli import UserError
-from data.arrays import load_sparse, write_sparse
+from data.arrays import load_sparse
 from data.draw import Draw
 from data.formatted import labels_path
 from data.observe import redraw
 from tests import tiny
 from tests.test_datasets import write_dense
 from tests.test_train import SUMMARY, metrics, stop_in
-from tests.tiny import SCHEMES, assert_same_tensors, load
+from tests.tiny import SCHEMES, assert_same_tensors, load, write_sparse
 from tools import evaluate
 
 DRAW = Draw(num_pos=1, num_neg=1)

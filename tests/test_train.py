@@ -16,7 +16,6 @@ import train as training
 from checkpoint import save_tensors
 from cli import UserError
 from config import parse_args
-from data.arrays import write_array
 from data.draw import Draw
 from data.formatted import array_path
 from data.observe import redraw
@@ -27,7 +26,7 @@ from losses import LargeLossRejection
 from models import build_model
 from record import METRICS
 from tests import releases, tiny
-from tests.tiny import SCHEMES, assert_same_tensors, load
+from tests.tiny import SCHEMES, assert_same_tensors, load, write_array
 
 RECORDS = Path(__file__).parents[1] / "results" / "digits"
 SUMMARY = {

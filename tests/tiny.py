@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
+from scipy.sparse import csr_array
 
 from config import Config, parse_args
-from data.arrays import write_array
+from data.arrays import npy, npz
 from data.formatted import Formatted, Part, array_path, labels_file, write_formatted
 from data.labels import Labels, sparse_labels
 from data.observe import observe_labels
@@ -89,6 +90,16 @@ def train(folder: Path | str, save_path: Path, *more: str) -> tuple[dict[str, An
     """The summary of such a run, and its folder."""
     config = settings(folder, save_path, *more)
     return run_train(config), config.run_dir
+
+
+def write_array(path: Path, array: np.ndarray) -> None:
+    """Write one .npy file, whole or not at all."""
+    write_atomically(path, npy(array))
+
+
+def write_sparse(path: Path, table: csr_array) -> None:
+    """Write one .npz file of a sparse table, whole or not at all."""
+    write_atomically(path, npz(table))
 
 
 def write_labels(folder: Path, part: str, kind: str, labels: Labels) -> None:
