@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +19,7 @@ from folder import BEST, LAST, PREVIOUS
 from label_store import LabelStore
 from losses import Scheme
 from models import Damaged, ImageClassifier, load_tensors
+from phases import Phase
 from record import METRICS, is_number
 
 _PARTS = ("model", "scheme", "optimizer", "scaler", "labels")
@@ -28,8 +30,9 @@ _MISFITS = (KeyError, RuntimeError, ValueError, TypeError, AttributeError, Index
 
 @dataclass
 class State:
-    """Everything that training changes."""
+    """Everything that training changes, in one of its phases."""
 
+    phase: Phase
     model: ImageClassifier
     net: nn.Module  # what is trained: the model, or its head alone on fixed features
     scheme: Scheme
@@ -38,12 +41,17 @@ class State:
     labels: LabelStore
     rows: list[dict[str, Any]] = field(default_factory=list)  # of metrics.csv, one an epoch
     last_is_damaged: bool = False  # then it must not take the place of the good one before it
-    kept: int = 0  # the last epoch whose checkpoint is written
+    kept: int = 0  # how many epochs are in the checkpoint that is written, of all phases
+
+    @property
+    def phase_rows(self) -> list[dict[str, Any]]:
+        """The rows of this phase."""
+        return [row for row in self.rows if row["phase"] == self.phase.name]
 
     @property
     def epoch(self) -> int:
-        """The last finished epoch."""
-        return len(self.rows)
+        """The last finished epoch of this phase."""
+        return len(self.phase_rows)
 
     def save(self, folder: Path, make_room: Callable[[], object] = lambda: None) -> None:
         """Write last.pt; the one before it stays as last.previous.pt.
@@ -58,40 +66,18 @@ class State:
 
         content = {part: getattr(self, part).state_dict() for part in _PARTS}
         save_tensors(folder / LAST, {**content, "rows": self.rows}, before_rename)
-        self.last_is_damaged, self.kept = False, self.epoch
+        self.last_is_damaged, self.kept = False, len(self.rows)
 
-    def load(self, folder: Path) -> str:
-        """Take up the last good checkpoint; the result is its file's name, "" if none is there.
-
-        Raises UserError where every checkpoint is damaged, or is of another run.
-        """
-        present = [name for name in (LAST, PREVIOUS) if (folder / name).exists()]
-        for name in present:
-            try:
-                content = load_tensors(folder / name)
-            except Damaged:
-                self.last_is_damaged |= name == LAST
-                continue
-            try:
-                self._take(content)
-            except _MISFITS:
-                raise UserError(
-                    f"{folder / name} does not fit this run (its data or model is another): "
-                    "give --overwrite, or another --exp_name"
-                ) from None
-            return name
-        if present:
-            raise UserError(
-                f"{folder}: {' and '.join(present)} are damaged, nothing is left to go on from: "
-                "give --overwrite to start anew (save bestmodel.pt and metrics.csv first)"
-            )
-        return ""
+    def take(self, found: Checkpoint) -> None:
+        """Take up a checkpoint of this phase. Raises UserError where it is of another run."""
+        try:
+            self._take(found.content)
+        except _MISFITS:
+            raise found.misfit() from None
+        self.last_is_damaged = found.last_is_damaged
 
     def _take(self, content: dict[str, Any]) -> None:
         """Take up what a checkpoint holds. Raises one of _MISFITS where it is of another run."""
-        rows = content["rows"]
-        if not _are_rows(rows):
-            raise ValueError("the rows are not those of a metrics.csv")
         groups = [dict(group) for group in self.optimizer.param_groups]
         for part in _PARTS:
             getattr(self, part).load_state_dict(content[part])
@@ -102,7 +88,7 @@ class State:
             _check_moments(type(self.optimizer).__name__, parameter, values)
         if not_finite(self.model.state_dict()):
             raise ValueError("the weights are no finite numbers")
-        self.rows, self.kept = rows, len(rows)
+        self.rows, self.kept = content["rows"], len(content["rows"])
 
     def save_model(self, path: Path, classes: tuple[str, ...]) -> None:
         """Write bestmodel.pt: the weights alone, with the names of the classes."""
@@ -112,13 +98,64 @@ class State:
         )
 
 
+@dataclass(frozen=True)
+class Checkpoint:
+    """The last good checkpoint of a run, as it was read."""
+
+    path: Path
+    content: dict[str, Any]
+    last_is_damaged: bool  # then this is the one before it
+
+    @property
+    def phase(self) -> str:
+        """The name of the phase of its last epoch."""
+        return self.content["rows"][-1]["phase"]
+
+    def misfit(self) -> UserError:
+        """What to tell the user where it is of another run."""
+        return UserError(
+            f"{self.path} does not fit this run (its data or model is another): "
+            "give --overwrite, or another --exp_name"
+        )
+
+
+def read_checkpoint(folder: Path) -> Checkpoint | None:
+    """The last good checkpoint in the folder, or None where there is none.
+
+    Raises UserError where every checkpoint is damaged, or is not what a run writes.
+    """
+    present = [name for name in (LAST, PREVIOUS) if (folder / name).exists()]
+    for name in present:
+        try:
+            content = load_tensors(folder / name)
+        except Damaged:
+            continue
+        found = Checkpoint(folder / name, content, name != LAST and LAST in present)
+        try:
+            fits = _are_rows(content["rows"])
+        except _MISFITS:
+            fits = False
+        if not fits:
+            raise found.misfit()
+        return found
+    if present:
+        raise UserError(
+            f"{folder}: {' and '.join(present)} are damaged, nothing is left to go on from: "
+            "give --overwrite to start anew (save bestmodel.pt and metrics.csv first)"
+        )
+    return None
+
+
 def _are_rows(rows: Any) -> bool:
     """Whether these are the rows of a metrics.csv: an epoch each, numbers or None."""
     names = set(METRICS) - {"phase"}
-    return bool(rows) and all(
-        row["epoch"] == epoch and all(row[name] is None or is_number(row[name]) for name in names)
-        for epoch, row in enumerate(rows, start=1)
-    )
+    seen: Counter[str] = Counter()
+    for row in rows:
+        seen[row["phase"]] += 1
+        known = all(row[name] is None or is_number(row[name]) for name in names)
+        if not (known and row["epoch"] == seen[row["phase"]]):
+            return False
+    return bool(rows)
 
 
 def _check_moments(optimizer: str, parameter: Tensor, values: dict[str, Tensor | None]) -> None:
@@ -137,7 +174,8 @@ def restore_best(state: State, folder: Path, epoch: int, classes: tuple[str, ...
         return True
     try:
         content = load_tensors(folder / PREVIOUS)
-        if len(content["rows"]) != epoch:
+        last = content["rows"][-1]
+        if (last["phase"], last["epoch"]) != (state.phase.name, epoch):
             return False
     except (UserError, *_MISFITS):
         return False

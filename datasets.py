@@ -30,7 +30,6 @@ from loaders import Array, ImageFiles
 from oddities import oddities
 
 SKIPPED = "skipped images"
-_DIGITS_DRAW = Draw(num_pos=1, num_neg=0, seed=1200)
 
 
 @dataclass(frozen=True)
@@ -153,7 +152,7 @@ def load_data(config: Config, decode_once: bool = False) -> Data:
     With `check_images`, or `on_bad_image` skip, every image is read first. Raises UserError where
     files are missing, wrong, or disagree.
     """
-    data = _digits(config.image_size) if config.dataset == "digits" else _from_folder(config)
+    data = _digits(config) if config.dataset == "digits" else _from_folder(config)
     for flag, split, variant in (
         ("--train_set_variant", data.train, config.train_set_variant),
         ("--val_set_variant", data.val, config.val_set_variant),
@@ -228,13 +227,17 @@ def _drawn_labels(folder: Folder) -> dict[str, Labels]:
     }
 
 
-def _digits(image_size: int) -> Data:
-    """The embedded set; val is not cut from train yet."""
-    train, test = (_digits_part(part, image_size) for part in PARTS)
-    return Data(digits.CLASSES, train, train, test, drawn=_DIGITS_DRAW.record())
+def _digits(config: Config) -> Data:
+    """The embedded set, one positive label an image unless told otherwise; val is not cut yet."""
+    if config.fpc is None and config.rps is None:
+        draw = Draw(num_pos=1, num_neg=0, seed=1200)
+    else:
+        draw = Draw(fpc=config.fpc, rps=config.rps, seed=1200)
+    train, test = (_digits_part(part, config.image_size, draw) for part in PARTS)
+    return Data(digits.CLASSES, train, train, test, drawn=draw.record())
 
 
-def _digits_part(part: str, image_size: int) -> Split:
+def _digits_part(part: str, image_size: int, draw: Draw) -> Split:
     canvases = digits.compose(part)
     images = torch.from_numpy(canvases.images)
     if image_size != images.shape[-1]:
@@ -242,7 +245,7 @@ def _digits_part(part: str, image_size: int) -> Split:
 
         images = resize(images, [image_size, image_size], antialias=True)
     names = np.array([f"{part} canvas {place}" for place in range(len(images))])
-    return Split(Array(images), names, canvases.labels * 2 - 1, _DIGITS_DRAW(canvases.labels))
+    return Split(Array(images), names, canvases.labels * 2 - 1, draw(canvases.labels))
 
 
 def _check_variant(split: Split, flag: str, variant: str, folder: Path) -> None:

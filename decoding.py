@@ -6,10 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from cli import UserError, printable
-from data.cache import keep_decoded
+from data.cache import TOGETHER, keep_decoded, union
 from data.check import bad_images
 from loaders import BadImage, ImageFiles
 
@@ -51,14 +49,9 @@ def kept_decoded(data: Data, mode: str, data_root: Path, num_workers: int) -> Da
     Train and val share theirs, in the order of the names: another cut, the same file on disk.
     """
     kept = data.splits
-    for names in (("train", "val"), ("test",)):
-        splits = {name: data.splits[name] for name in names}
-        files = np.unique(np.concatenate([split.names for split in splits.values()]))
-        images = splits[names[0]].images
-        if isinstance(images, ImageFiles):
-            images = ImageFiles(images.folder, files, images.size)
-            images = keep_decoded(images, mode, data_root / "cache", num_workers)
-            for name, split in splits.items():
-                own = images.take(np.searchsorted(files, split.names))
-                kept[name] = replace(split, images=own)
+    for names in TOGETHER:
+        images, places = union([kept[name].images for name in names])
+        images = keep_decoded(images, mode, data_root / "cache", num_workers)
+        for name, own in zip(names, places, strict=True):
+            kept[name] = replace(kept[name], images=images.take(own))
     return data.with_splits(kept)

@@ -135,32 +135,31 @@ class TensorBoard:
         self._folder = folder / "tensorboard"
         self._records: Any = None
 
-    def write(self, row: Mapping[str, Any]) -> None:
-        """Add the numbers of an epoch; those of the same epoch before a stop are dropped.
+    def write(self, row: Mapping[str, Any], step: int) -> None:
+        """Add the numbers of an epoch; those of the same step before a stop are dropped.
 
-        Raises UserError where they cannot be written.
+        `step`: epochs so far, of all phases. Raises UserError where they cannot be written.
         """
-        epoch = row["epoch"]
         try:
             if self._records is None:
-                self._open(epoch)
+                self._open(step)
             for name, value in row.items():
                 if isinstance(value, (int, float)) and name != "epoch":
-                    self._put(step=epoch, summary=self._scalar(name, value))
+                    self._put(step=step, summary=self._scalar(name, value))
             self._records.flush()
         except OSError as error:
             raise UserError(
                 f"--tensorboard: cannot write in {self._folder}: {error.strerror}"
             ) from error
 
-    def _open(self, epoch: int) -> None:
-        """Begin a file whose first epoch this is."""
+    def _open(self, step: int) -> None:
+        """Begin a file whose first step this is."""
         self._folder.mkdir(parents=True, exist_ok=True)
         name = f"events.out.tfevents.{time.time():.0f}.{socket.gethostname()}.{os.getpid()}"
         self._records = self._records_in((self._folder / name).open("wb"))
         self._put(file_version="brain.Event:2")
         started = self._protocol.SessionLog(status=self._protocol.SessionLog.START)
-        self._put(step=epoch, session_log=started)
+        self._put(step=step, session_log=started)
 
     def _put(self, **event: Any) -> None:
         self._records.write(
@@ -188,7 +187,8 @@ CURVES: dict[str, dict[str, tuple[str, str]]] = {  # panel: {column: (name, colo
 def draw_curves(rows: Sequence[Mapping[str, Any]], best_epoch: int, title: str, path: Path) -> None:
     """curves.png: mAP, the audit's losses and the quality of the selection, by epoch.
 
-    A panel for which the run has no numbers is left out.
+    Epochs of the last phase count from 1, the last one of a phase before it is 0. A panel for
+    which the run has no numbers is left out.
     """
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
@@ -198,13 +198,16 @@ def draw_curves(rows: Sequence[Mapping[str, Any]], best_epoch: int, title: str, 
 
     panels = {label: panel for label, panel in CURVES.items() if known(panel)}
     figure = Figure(figsize=(4.2 * len(panels), 3.6), layout="constrained")
-    epochs = [row["epoch"] for row in rows]
+    before = sum(row["phase"] != rows[-1]["phase"] for row in rows)
+    epochs = [place - before for place in range(1, len(rows) + 1)]
     grid = figure.subplots(1, len(panels), squeeze=False)
     for axes, (label, panel) in zip(grid[0], panels.items(), strict=True):
         for column in known(panel):
             name, color = panel[column]
             values = [np.nan if row[column] is None else row[column] for row in rows]
             axes.plot(epochs, values, marker="o", markersize=3, color=color, label=name)
+        if before:
+            axes.axvspan(epochs[0] - 0.5, 0.5, color="0.94", label="linear phase")
         axes.axvline(best_epoch, color="0.7", linewidth=1, linestyle=":", label="best epoch")
         axes.set(xlabel="epoch", ylabel=label, ylim=(0, None))
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))

@@ -41,6 +41,10 @@ class LabelStore:
         """The labels to train on, float [B, K]: the human ones, and 1 where corrected."""
         return self._corrected.mark(self.human(index), index)
 
+    def all_observed(self) -> Tensor:
+        """The labels to train on of all images, float [N, K]: dense, whatever they are kept as."""
+        return self.observed(torch.arange(self._num_images, device=self._found.device))
+
     def human(self, index: Tensor) -> Tensor:
         """The labels as annotated, float [B, K]."""
         return self._human.rows(index).float()

@@ -6,6 +6,7 @@ Letters in shapes: B images of a mini-batch, N of a split, H x W pixels.
 from __future__ import annotations
 
 import contextlib
+import enum
 import errno
 import os
 import signal
@@ -162,15 +163,32 @@ def _to_bytes(values: np.ndarray) -> np.ndarray:
     return (values / white * 255).round().astype(np.uint8)
 
 
+class Purpose(enum.IntEnum):
+    """What the random numbers of an epoch are for."""
+
+    ORDER = 0
+    FLIPS = 1
+    LAYERS = 2
+    LINEAR_ORDER = 3
+    SCHEME = 4  # what it starts from, before the first epoch
+
+
 class BatchOrder(Sampler):
     """The mini-batches of an epoch as lists of positions; the last one may be smaller.
 
-    With a seed they are shuffled anew for each `epoch`, depending on (seed, epoch) alone.
+    With a seed they are shuffled anew for each `epoch`, depending on (seed, epoch) and the purpose
+    alone.
     """
 
-    def __init__(self, num_images: int, batch_size: int, seed: int | None = None) -> None:
+    def __init__(
+        self,
+        num_images: int,
+        batch_size: int,
+        seed: int | None = None,
+        purpose: Purpose = Purpose.ORDER,
+    ) -> None:
         self.num_images, self.batch_size, self.seed = num_images, batch_size, seed
-        self.epoch = 1
+        self.purpose, self.epoch = purpose, 1
 
     def __len__(self) -> int:
         return -(-self.num_images // self.batch_size)
@@ -178,11 +196,12 @@ class BatchOrder(Sampler):
     def __iter__(self) -> Iterator[list[int]]:
         order = torch.arange(self.num_images)
         if self.seed is not None:
-            order = torch.randperm(self.num_images, generator=epoch_rng(self.seed, self.epoch))
+            rng = epoch_rng(self.seed, self.epoch, self.purpose)
+            order = torch.randperm(self.num_images, generator=rng)
         return iter(batch.tolist() for batch in order.split(self.batch_size))
 
 
-def epoch_rng(seed: int, epoch: int, purpose: int = 0) -> torch.Generator:
+def epoch_rng(seed: int, epoch: int, purpose: int = Purpose.ORDER) -> torch.Generator:
     """A random generator for one epoch and purpose; no two of them are correlated."""
     state = np.random.SeedSequence([seed, epoch, purpose]).generate_state(1, np.uint64)
     return torch.Generator().manual_seed(int(state[0]))

@@ -7,24 +7,27 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import warnings
 import zipfile
-from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-import torchvision
 from torch import Tensor, nn
-from torchvision.models.resnet import BasicBlock
 
+from backbones import IMAGENET_MEAN, IMAGENET_STD, PatchMap, build_backbone, fetch, published
 from cli import UserError
 from files import read_file
 
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
 _COUNTER = "num_batches_tracked"  # of a batch norm; not in files of early PyTorch releases
+# torchvision's names of today for what its published files call otherwise
+_RENAMED = (
+    (re.compile(r"(denselayer\d+\.(?:norm|conv))\.([12]\.)"), r"\1\2"),
+    (re.compile(r"mlp\.linear_1\."), "mlp.0."),
+    (re.compile(r"mlp\.linear_2\."), "mlp.3."),
+)
 
 
 class Head(nn.Linear):
@@ -43,22 +46,32 @@ class ImageClassifier(nn.Module):
     std: Tensor
 
     def __init__(
-        self, backbone: nn.Module, num_features: int, num_classes: int, frozen: bool = False
+        self,
+        backbone: nn.Module,
+        num_features: int,
+        num_classes: int,
+        frozen: bool = False,
+        boost: float = 1.0,
+        mean: tuple[float, ...] = IMAGENET_MEAN,
+        std: tuple[float, ...] = IMAGENET_STD,
     ) -> None:
         """`backbone` maps float [B, 3, H, W] to [B, D, h, w]; frozen, it is never trained and
-        its batch norms keep their statistics."""
+        its batch norms keep their statistics. `boost` is the factor of `boost_lu`; `mean` and
+        `std` normalise pixels in 0..1."""
         super().__init__()
         self.backbone = backbone
         self.head = Head(num_features, num_classes)
-        self.frozen = frozen
-        self.backbone.requires_grad_(not frozen)
-        for name, values in (("mean", IMAGENET_MEAN), ("std", IMAGENET_STD)):
+        self.boost = boost
+        self.freeze(frozen)
+        for name, values in (("mean", mean), ("std", std)):
             buffer = torch.tensor(values).view(1, 3, 1, 1) * 255
             self.register_buffer(name, buffer, persistent=False)
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits [B, K] of uint8 images [B, 3, H, W]."""
-        return self.head(self.features(images))
+        if self.boost == 1:
+            return self.head(self.features(images))
+        return self.class_maps(images).mean(dim=(2, 3))
 
     def features(self, images: Tensor) -> Tensor:
         """The average of the last feature map, [B, D]."""
@@ -71,11 +84,17 @@ class ImageClassifier(nn.Module):
         return self.backbone(normal)
 
     def class_maps(self, images: Tensor) -> Tensor:
-        """Class activation maps [B, K, h, w]: the head as a 1x1 convolution.
+        """Class activation maps [B, K, h, w]: the head as a 1x1 convolution, boosted.
 
         Zhou et al., CVPR 2016. Their mean over h and w is the logits.
         """
-        return self.head(self.feature_map(images).permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+        maps = self.head(self.feature_map(images).permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+        return maps if self.boost == 1 else boost_lu(maps, self.boost)
+
+    def freeze(self, frozen: bool) -> None:
+        """Train the backbone no longer, or again; it joins an optimizer by `parameter_groups`."""
+        self.frozen = frozen
+        self.backbone.requires_grad_(not frozen)
 
     def train(self, mode: bool = True) -> ImageClassifier:
         """Training mode, except for a frozen backbone, which stays in evaluation mode."""
@@ -85,32 +104,51 @@ class ImageClassifier(nn.Module):
         return self
 
 
-def build_model(
-    arch: str, num_classes: int, weights: str = "none", frozen: bool = False
-) -> ImageClassifier:
-    """A classifier on that backbone, its head new.
+def boost_lu(maps: Tensor, factor: float) -> Tensor:
+    """Class maps [B, K, h, w] whose positive values are multiplied by a factor of at least 1.
 
-    `weights`: "none", torchvision's name of weights, or a file with a state dict of the backbone
-    (torchvision's, or a run's bestmodel.pt). Raises UserError where they are not to be had.
+    BoostLU: max(M, factor * M). Kim et al., "Bridging the Gap between Model Explanations in
+    Partially Annotated Multi-label Classification", CVPR 2023.
     """
-    from_file = weights != "none" and weights not in _published(arch)
-    if from_file and not os.path.isfile(weights):
-        known = ", ".join(_published(arch)) or "none"
+    return torch.maximum(maps, factor * maps)
+
+
+def build_model(
+    arch: str,
+    num_classes: int,
+    weights: str = "none",
+    frozen: bool = False,
+    image_size: int = 224,
+    boost: float = 1.0,
+) -> ImageClassifier:
+    """A classifier of images of that size on that backbone, its head new.
+
+    `weights`: "none", a name of published weights, or a file with a state dict of the network
+    (torchvision's or timm's, or a run's bestmodel.pt). Raises UserError where they are not to be
+    had, and for a backbone that is unknown or cannot take images of that size.
+    """
+    names = published(arch)
+    if weights not in ("none", *names) and not os.path.isfile(weights):
+        known = ", ".join(names) or "none"
         raise UserError(
             f"--weights: {weights!r} is no file and no weights of {arch} (published: {known})"
         )
-    backbone, num_features = _backbone(arch, "none" if from_file else weights)
-    if from_file:
+    backbone = build_backbone(arch, image_size)
+    if weights in names:
+        state = fetch(arch, weights, image_size)
+        fill(backbone.module, state, backbone.dropped, f"--weights: {weights} of {arch}")
+    elif weights != "none":
         try:
-            load_backbone(backbone, Path(weights))
+            load_backbone(backbone.module, Path(weights), backbone.dropped)
         except UserError as error:
             raise UserError(f"--weights: {error}") from None
-    model = ImageClassifier(backbone, num_features, num_classes, frozen)
+    sizes, normal = (backbone.num_features, num_classes), (backbone.mean, backbone.std)
+    model = ImageClassifier(backbone.module, *sizes, frozen, boost, *normal)
     return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
-def load_backbone(backbone: nn.Module, path: Path) -> None:
-    """Fill the backbone from a file; a classifier in the file is left out.
+def load_backbone(backbone: nn.Module, path: Path, dropped: tuple[str, ...]) -> None:
+    """Fill the backbone from a file; a classifier in the file, of these names, is left out.
 
     Raises UserError, naming the keys, where they do not fit.
     """
@@ -118,9 +156,20 @@ def load_backbone(backbone: nn.Module, path: Path) -> None:
     for wrapper in ("state_dict", "model"):
         if isinstance(state.get(wrapper), dict):
             state = state[wrapper]
-    state = {_backbone_key(str(key)): value for key, value in state.items()}
-    state = {key: value for key, value in state.items() if key.split(".")[0] not in ("fc", "head")}
-    wanted = backbone.state_dict()
+    fill(backbone, state, dropped, str(path))
+
+
+def fill(
+    module: nn.Module, state: Mapping[Any, Any], dropped: tuple[str, ...], source: str
+) -> None:
+    """Load a state dict of the network or of a run into its backbone, without the classifier.
+
+    Raises UserError, naming `source` and the keys, where they do not fit.
+    """
+    wanted = module.state_dict()
+    state = _of_the_backbone(state, dropped, wanted)
+    if isinstance(module, PatchMap):
+        state = module.resized(state)
     unfit = {
         "missing": [key for key in wanted if key not in state and not key.endswith(_COUNTER)],
         "unexpected": [key for key in state if key not in wanted],
@@ -134,8 +183,26 @@ def load_backbone(backbone: nn.Module, path: Path) -> None:
         told = "; ".join(
             f"{len(keys)} {what}: {_some(keys)}" for what, keys in unfit.items() if keys
         )
-        raise UserError(f"{path} does not fit the backbone: {told}")
-    backbone.load_state_dict(state, strict=False)
+        raise UserError(f"{source} does not fit the backbone: {told}")
+    module.load_state_dict(state, strict=False)
+
+
+def _of_the_backbone(
+    state: Mapping[Any, Any], dropped: tuple[str, ...], wanted: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The entries of the backbone, from the state dict of a whole network or of a run's model."""
+    named = {str(key).removeprefix("module."): value for key, value in state.items()}
+    if any(key.startswith("backbone.") for key in named):
+        named = {key: value for key, value in named.items() if key.split(".")[0] != "head"}
+    own = {_key_of_today(k.removeprefix("backbone."), wanted): v for k, v in named.items()}
+    return {k: v for k, v in own.items() if k in wanted or k.split(".")[0] not in dropped}
+
+
+def _key_of_today(key: str, wanted: Mapping[str, Any]) -> str:
+    renamed = key
+    for pattern, today in _RENAMED:
+        renamed = pattern.sub(today, renamed)
+    return next((name for name in (key, renamed, f"network.{key}") if name in wanted), key)
 
 
 class Damaged(UserError):
@@ -172,73 +239,21 @@ def parameter_groups(
 ) -> list[dict[str, Any]]:
     """The optimizer's groups: backbone at lr, head at lr_mult * lr, the scheme at its own factor.
 
-    A scheme with parameters says its factor as `lr_factor`. Frozen parameters are left out.
+    A scheme with parameters says its factor as `lr_factor`; they are labels, no weights, and do
+    not decay. Frozen parameters are left out.
     """
     parts: list[tuple[str, Iterator[nn.Parameter], float]] = [
         ("backbone", model.backbone.parameters(), lr),
         ("head", model.head.parameters(), lr * lr_mult),
         ("scheme", scheme.parameters(), lr * getattr(scheme, "lr_factor", 1.0)),
     ]
-    groups = []
+    groups: list[dict[str, Any]] = []
     for name, parameters, rate in parts:
         trained = [parameter for parameter in parameters if parameter.requires_grad]
         if trained:
-            groups.append({"params": trained, "lr": rate, "name": name})
+            decay = {"weight_decay": 0.0} if name == "scheme" else {}
+            groups.append({"params": trained, "lr": rate, "name": name, **decay})
     return groups
-
-
-def _backbone(arch: str, weights: str) -> tuple[nn.Module, int]:
-    """The backbone [B, 3, H, W] -> [B, D, h, w] and D."""
-    if arch == "resnet8":
-        return _resnet8(), 128
-    network = torchvision.models.get_model(arch, weights=None)
-    if weights != "none":
-        network.load_state_dict(_fetch(arch, weights))
-    parts = list(network.named_children())
-    return nn.Sequential(OrderedDict(parts[:-2])), network.fc.in_features
-
-
-def _fetch(arch: str, weights: str) -> dict[str, Tensor]:
-    """Published weights, from the network or PyTorch's cache, which others may write to."""
-    published = torchvision.models.get_model_weights(arch)[weights]
-    try:
-        return published.get_state_dict(check_hash=True, weights_only=True)
-    except Exception as error:  # no network, a wrong hash, garbage in the cache
-        said = " ".join(str(error).split())[:160]
-        raise UserError(
-            f"--weights: {weights} of {arch} cannot be fetched ({said}): remove "
-            f"{Path(torch.hub.get_dir(), 'checkpoints', Path(published.url).name)} if it is there, "
-            "or give --weights FILE, or --use_pretrained false"
-        ) from None
-
-
-def _resnet8() -> nn.Module:
-    """A narrow ResNet for small images: a 3x3 stem, then one block each at 32, 64, 128 channels."""
-    stem = nn.Sequential(
-        nn.Conv2d(3, 32, 3, padding=1, bias=False), nn.BatchNorm2d(32), nn.ReLU(inplace=True)
-    )
-    blocks = [
-        BasicBlock(inner, outer, stride, _shortcut(inner, outer, stride))
-        for inner, outer, stride in ((32, 32, 1), (32, 64, 2), (64, 128, 2))
-    ]
-    return nn.Sequential(stem, *blocks)
-
-
-def _shortcut(inner: int, outer: int, stride: int) -> nn.Module | None:
-    if stride == 1 and inner == outer:
-        return None
-    return nn.Sequential(nn.Conv2d(inner, outer, 1, stride, bias=False), nn.BatchNorm2d(outer))
-
-
-def _published(arch: str) -> list[str]:
-    """torchvision's names of the weights of a backbone."""
-    return [] if arch == "resnet8" else list(torchvision.models.get_model_weights(arch).__members__)
-
-
-def _backbone_key(key: str) -> str:
-    for prefix in ("module.", "backbone."):
-        key = key.removeprefix(prefix)
-    return key
 
 
 def _some(keys: list[str]) -> str:

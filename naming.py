@@ -9,9 +9,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+_FILES = ("weights", "prior")  # settings that may be the name of a file
+
 
 def written(value: Any) -> str:
-    """A value as it is written after its flag, exactly."""
+    """A value as it is written after its flag, exactly; several with commas between them."""
+    if isinstance(value, tuple | list):
+        return ",".join(map(written, value))
     if isinstance(value, float):
         short = f"{value:g}"
         return short if float(short) == value else repr(value)
@@ -31,9 +35,9 @@ def run_name(main: Mapping[str, Any], others: Mapping[str, Any]) -> str:
 
 def _part(name: str, value: Any) -> str:
     """A value as a part of the name; of a path its last part, with a digest of it all."""
-    text = written(value)
+    text = written(value).replace(",", "-") if isinstance(value, tuple) else written(value)
     is_plain = re.fullmatch(r"[A-Za-z0-9_.+-]*", text)
-    if is_plain and not (name == "weights" and os.path.isfile(text)):
+    if is_plain and not (name in _FILES and os.path.isfile(text)):
         return text
     path = os.path.realpath(text)
     return f"{re.sub(r'[^A-Za-z0-9.-]', '-', Path(path).name)}-{_digest(path)}"

@@ -4,14 +4,40 @@ from __future__ import annotations
 
 from typing import Any
 
-SCHEMES = ("AN", "LL-R", "LL-Ct", "LL-Cp")
-BACKBONES = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "resnet8")
+# Every scheme with its options and the values that its authors start from (docs/methods.md).
+# None: not to be had without the data set, be it by its recipe, its labels or a file.
+SCHEMES: dict[str, dict[str, Any]] = {
+    "AN": {},
+    "IU": {},
+    "WAN": {},
+    "LSAN": {"ls_coef": 0.1},
+    "EPR": {"expected_positives": None},
+    "ROLE": {"expected_positives": None},
+    "EM": {"em_alpha": 0.1},
+    "EM+APL": {"em_alpha": 0.1, "apl_start": 5, "apl_beta": 0.9},
+    "ASL": {"gammas": (0.0, 4.0), "clip": 0.05},
+    "CSL": {
+        "mode": "selective",
+        "gammas": (0.0, 1.0, 2.0),
+        "clip": 0.0,
+        "topk": 5,
+        "prior": None,
+        "prior_threshold": 0.05,
+    },
+    "LL-R": {"delta_rel": 0.2, "rate_base": "unobserved"},
+    "LL-Ct": {"delta_rel": 0.2, "rate_base": "unobserved"},
+    "LL-Cp": {"delta_rel": 0.2, "rate_base": "unobserved"},
+}
+OPTIONS = tuple(dict.fromkeys(name for options in SCHEMES.values() for name in options))
 
-# The authors' best settings (issue 4 of their repository); delta_rel in percent per epoch.
-# digits: the best val mAP of three values each on seed 0, scripts/sweep_delta_rel.sh.
+OWN_NET, TIMM = "resnet8", "timm."  # our network for small images; the prefix of timm's names
+
+# The authors' best settings (issue 4 of their repository; of EM and APL: their paper), by scheme
+# where they are one's own; delta_rel in percent per epoch, expected_positives an image.
+# digits: the best val mAP of three values each on seed 0, scripts/tune_methods.sh.
 RECIPES: dict[str, dict[str, Any]] = {
     "digits": {
-        "arch": "resnet8",
+        "arch": OWN_NET,
         "use_pretrained": False,
         "image_size": 24,
         "flip": False,
@@ -20,27 +46,64 @@ RECIPES: dict[str, dict[str, Any]] = {
         "bsize": 32,
         "num_epochs": 12,
         "early_stop_drop": 100.0,
-        "delta_rel": {"LL-R": 2.5, "LL-Ct": 2.0, "LL-Cp": 1.0},
+        "expected_positives": 3.0,
+        "schemes": {
+            "LL-R": {"delta_rel": 2.5},
+            "LL-Ct": {"delta_rel": 2.0},
+            "LL-Cp": {"delta_rel": 1.0},
+        },
     },
     "pascal": {
         "optimizer": "sgd",
         "lr": 5e-3,
-        "delta_rel": {"LL-R": 0.2, "LL-Ct": 0.2, "LL-Cp": 0.1},
+        "expected_positives": 1.5,
+        "em_alpha": 0.2,
+        "apl_start": 5,
+        "apl_beta": 0.02,
+        "schemes": {
+            "LL-R": {"delta_rel": 0.2},
+            "LL-Ct": {"delta_rel": 0.2},
+            "LL-Cp": {"delta_rel": 0.1},
+        },
     },
     "coco": {
         "optimizer": "adam",
         "lr": 1e-5,
-        "delta_rel": {"LL-R": 0.4, "LL-Ct": 0.2, "LL-Cp": 0.2},
+        "expected_positives": 2.9,
+        "em_alpha": 0.1,
+        "apl_start": 5,
+        "apl_beta": 0.9,
+        "schemes": {
+            "LL-R": {"delta_rel": 0.4},
+            "LL-Ct": {"delta_rel": 0.2},
+            "LL-Cp": {"delta_rel": 0.2},
+        },
     },
     "nuswide": {
         "optimizer": "adam",
         "lr": 1e-5,
-        "delta_rel": {"LL-R": 0.4, "LL-Ct": 0.2, "LL-Cp": 0.2},
+        "expected_positives": 1.9,
+        "em_alpha": 0.1,
+        "apl_start": 4,
+        "apl_beta": 0.2,
+        "schemes": {
+            "LL-R": {"delta_rel": 0.4},
+            "LL-Ct": {"delta_rel": 0.2},
+            "LL-Cp": {"delta_rel": 0.2},
+        },
     },
     "cub": {
         "optimizer": "adam",
         "lr": 7.5e-5,
-        "delta_rel": {"LL-R": 0.4, "LL-Ct": 0.4, "LL-Cp": 0.2},
+        "expected_positives": 31.4,
+        "em_alpha": 0.01,
+        "apl_start": 3,
+        "apl_beta": 0.4,
+        "schemes": {
+            "LL-R": {"delta_rel": 0.4},
+            "LL-Ct": {"delta_rel": 0.4},
+            "LL-Cp": {"delta_rel": 0.2},
+        },
     },
     # The paper names neither; a choice of ours, not tuned: coco's, with delta_rel divided by 20,
     # because a class is positive in that much fewer of the images (docs/data.md).
@@ -48,11 +111,30 @@ RECIPES: dict[str, dict[str, Any]] = {
         "arch": "resnet101",
         "optimizer": "adam",
         "lr": 1e-5,
-        "delta_rel": {"LL-R": 0.02, "LL-Ct": 0.01, "LL-Cp": 0.01},
+        "schemes": {
+            "LL-R": {"delta_rel": 0.02},
+            "LL-Ct": {"delta_rel": 0.01},
+            "LL-Cp": {"delta_rel": 0.01},
+        },
     },
 }
-OTHER_DATASETS = "coco"  # whose recipe a folder of the user's own takes
+_OTHER_DATASETS = "coco"  # whose recipe a folder of the user's own takes
 OPTIMIZERS = {
     "adam": {"lr": 1e-5, "weight_decay": 0.0},
     "sgd": {"lr": 5e-3, "weight_decay": 1e-3},
 }
+
+
+def recipe(dataset: str, scheme: str) -> dict[str, Any]:
+    """What is known to be best for the scheme on that data set: settings and the own options.
+
+    A folder of the user's own has no known number of positives.
+    """
+    known = RECIPES.get(dataset, RECIPES[_OTHER_DATASETS])
+    own = SCHEMES[scheme]
+    shared = {name: value for name, value in known.items() if name in own or name not in OPTIONS}
+    best = {**own, **shared, **known["schemes"].get(scheme, {})}
+    del best["schemes"]
+    if dataset not in RECIPES and "expected_positives" in own:
+        best["expected_positives"] = None
+    return {**best, "weight_decay": OPTIMIZERS[best["optimizer"]]["weight_decay"]}

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Iterator
-from dataclasses import dataclass
+import hashlib
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,21 +13,21 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
-from checkpoint import State, read_best, restore_best
+from build import build_loaders, build_state, own_options
+from checkpoint import Checkpoint, State, read_best, read_checkpoint, restore_best
 from cli import UserError
 from config import FLAGS, Config
-from data.labels import share_annotated
 from datasets import SKIPPED, Data, load_data
-from evaluation import evaluate, evaluation_loader
+from description import described
 from files import is_there
 from folder import BEST, LAST, SUMMARY, clear, has_checkpoint, is_started, lock
 from hardware import Hardware, find_hardware
 from instrumentation import TensorBoard
-from label_store import LabelStore
-from loaders import Array, BatchOrder, ImageFiles, make_loader
-from losses import build_scheme
-from models import ImageClassifier, build_model, parameter_groups
+from losses import options_of
+from models import build_model
 from naming import written
+from phases import Phase, phases_of
+from recipes import OWN_NET
 from record import RunRecord
 
 ANEW = "give --overwrite to start anew, or another --exp_name"
@@ -41,8 +41,10 @@ class Run:
     record: RunRecord
     hardware: Hardware
     data: Data
-    state: State
-    loaders: dict[str, DataLoader]  # "train", "val", "test"
+    options: dict[str, Any]  # of the scheme
+    phases: tuple[Phase, ...]
+    state: State  # in one of them
+    loaders: dict[str, DataLoader] = field(default_factory=dict)  # of that phase
     board: TensorBoard | None = None
     earlier: str = ""  # what still stands in the folder: "result" to add to, "run" to overwrite
 
@@ -55,17 +57,32 @@ class Run:
         self.record.release()
         self.earlier = ""
 
+    def begin(self, phase: Phase) -> None:
+        """Go on with this phase: what it trains with, unless that is taken up, and its loaders."""
+        if phase != self.state.phase:
+            earlier = self.state
+            self.state = build_state(
+                self.config, self.data, self.options, earlier.model, phase, earlier.rows
+            )
+            self.state.kept = earlier.kept
+        self.loaders = build_loaders(self.config, self.data, self.state, self.hardware)
+
+    @property
+    def is_last_phase(self) -> bool:
+        """Whether it is the phase whose best epoch is the result."""
+        return self.state.phase == self.phases[-1]
+
     @property
     def best_epoch(self) -> int:
-        """The first epoch with the highest validation mAP so far."""
-        return 1 + int(np.argmax([row[self.config.chosen_by] for row in self.state.rows]))
+        """The first epoch of the phase with the highest validation mAP so far."""
+        return 1 + int(np.argmax([row[self.config.chosen_by] for row in self.state.phase_rows]))
 
     @property
     def is_trained(self) -> bool:
-        """Whether the last epoch is done, or val mAP fell so far that the run stops early."""
-        maps = [row[self.config.chosen_by] for row in self.state.rows]
+        """Whether the phase's last epoch is done, or val mAP fell so far that it stops early."""
+        maps = [row[self.config.chosen_by] for row in self.state.phase_rows]
         fallen = bool(maps) and max(maps) - maps[-1] > self.config.early_stop_drop
-        return fallen or self.state.epoch >= self.config.num_epochs
+        return fallen or self.state.epoch >= self.state.phase.epochs
 
 
 def finished(config: Config, record: RunRecord) -> dict[str, Any] | None:
@@ -84,9 +101,10 @@ def finished(config: Config, record: RunRecord) -> dict[str, Any] | None:
         unread = dataclasses.replace(config, check_images=False, on_bad_image="stop")
         try:
             data = load_data(unread)
+            prints = _about(config, data, own_options(config, data))["data"]
         except UserError:  # the data is gone, the result still holds
             return summary
-        _check_same_data(data, record, but=SKIPPED)
+        _check_same_data(prints, record, but=SKIPPED)
         return summary
     if not has_checkpoint(record.folder):
         raise UserError(
@@ -102,44 +120,82 @@ def set_up(config: Config, record: RunRecord, held: contextlib.ExitStack) -> Run
     """
     hardware = find_hardware(config.device, config.gpu_num, config.amp, config.deterministic)
     data = load_data(config, decode_once=True)
-    _check_last_batch(config, len(data.train))
+    phases = phases_of(config)
+    _check_last_batch(config, phases[-1], len(data.train))
+    options = own_options(config, data)
     torch.manual_seed(config.seed)
-    state = _build_state(config, data, hardware.device)
-    loaders = _build_loaders(config, data, state, hardware)
+    model = build_model(
+        config.arch, len(data.classes), config.weights, False, config.image_size, config.boostlu
+    ).to(hardware.device)
+    state = build_state(config, data, options, model, phases[0], [])
     board = TensorBoard(record.folder) if config.tensorboard else None
     lock(record.folder, held)
-    source = _open_folder(config, record, state, data)
-    run = Run(config, record, hardware, data, state, loaders, board)
-    if source:
-        _restore_best(run)
+    about = _about(config, data, options)
+    found = _checkpoint_to_resume(config, record, about["data"])
+    run = Run(config, record, hardware, data, options, phases, state, board=board)
+    if found:
+        _take_up(run, found)
         run.earlier = "result" if is_there(record.folder / SUMMARY) else ""
     elif is_started(record.folder):
         run.earlier = "run"
     if run.earlier:
         record.hold()
-    about = {"data": data.fingerprint(), "drawn": data.drawn, "skipped": data.skipped}
-    record.write_config(config.settings(), str(hardware), about, bool(source))
-    for line in _describe(config, data, state.model, hardware):
-        record.say(line)
-    if run.earlier:
-        record.say(f"the {run.earlier} that lies there stands until the next epoch is finished")
-    if config.resume and not source:
-        record.say("there is nothing to resume: starting")
-    if source:
-        damaged = f", {LAST} is damaged" if state.last_is_damaged else ""
-        record.say(f"resumed after epoch {state.epoch} ({source}{damaged})")
-        record.write_metrics(state.rows)
+    record.write_config(config.settings(), str(hardware), about, bool(found))
+    _say_what_is_trained(run, found)
     return run
 
 
-def _open_folder(config: Config, record: RunRecord, state: State, data: Data) -> str:
-    """Take up the checkpoint in the folder, if it is to be resumed; its name is the result."""
+def _about(config: Config, data: Data, options: dict[str, Any]) -> dict[str, Any]:
+    """What config.json tells of the data, and of the options that come from it."""
+    prints = data.fingerprint()
+    if options.get("prior") is not None:
+        prints["prior"] = hashlib.sha256(repr(options["prior"]).encode()).hexdigest()[:16]
+    about: dict[str, Any] = {"data": prints, "drawn": data.drawn, "skipped": data.skipped}
+    if "expected_positives" in options and config.expected_positives is None:
+        about["expected_positives"] = options["expected_positives"]
+    return about
+
+
+def _say_what_is_trained(run: Run, found: Checkpoint | None) -> None:
+    """Print what is trained on what, and what becomes of what lies in the folder."""
+    record, state = run.record, run.state
+    for line in described(run.config, run.data, run.options, run.phases, state.model, run.hardware):
+        record.say(line)
+    if run.earlier:
+        record.say(f"the {run.earlier} that lies there stands until the next epoch is finished")
+    if found:
+        damaged = f", {LAST} is damaged" if state.last_is_damaged else ""
+        where = f" of the {state.phase.name} phase" if len(run.phases) > 1 else ""
+        record.say(f"resumed after epoch {state.epoch}{where} ({found.path.name}{damaged})")
+        record.write_metrics(state.rows)
+    elif run.config.resume:
+        record.say("there is nothing to resume: starting")
+
+
+def _checkpoint_to_resume(
+    config: Config, record: RunRecord, prints: dict[str, str]
+) -> Checkpoint | None:
+    """The checkpoint in the folder, if it is to be resumed."""
     if config.overwrite or not has_checkpoint(record.folder):
-        return ""
+        return None
     _check_resume_is_asked(config, record.folder)  # the run may have come between
     _check_same_settings(config, record)
-    _check_same_data(data, record)
-    return state.load(record.folder)
+    _check_same_data(prints, record)
+    return read_checkpoint(record.folder)
+
+
+def _take_up(run: Run, found: Checkpoint) -> None:
+    """Go on from a checkpoint. Raises UserError where it is of another run."""
+    named = {phase.name: phase for phase in run.phases}
+    if found.phase not in named:
+        raise found.misfit()
+    if named[found.phase] != run.state.phase:
+        run.state = build_state(
+            run.config, run.data, run.options, run.state.model, named[found.phase], []
+        )
+    run.state.take(found)
+    if run.is_last_phase:
+        _restore_best(run)
 
 
 def _restore_best(run: Run) -> None:
@@ -178,7 +234,7 @@ def _check_same_settings(config: Config, record: RunRecord) -> None:
         for name, value in config.settings().items()
         if FLAGS[name].metadata["names_run"]
         and value != saved.get(name)
-        and not (name == "num_epochs" and _is_at_least(value, saved.get(name)))
+        and not (name == "num_epochs" and _may_go_on(config, saved.get(name)))
     }
     if differ:
         before = " ".join(f"--{name} {written(saved.get(name))}" for name in differ)
@@ -189,19 +245,20 @@ def _check_same_settings(config: Config, record: RunRecord) -> None:
         )
 
 
-def _is_at_least(epochs: int, saved: Any) -> bool:
-    return isinstance(saved, int) and epochs >= saved
+def _may_go_on(config: Config, saved: Any) -> bool:
+    """Whether a run of so many epochs may be continued to these: its epochs would be the same."""
+    counts_on_them = "num_epochs" in options_of(config.mod_scheme)
+    return isinstance(saved, int) and config.num_epochs >= saved > 0 and not counts_on_them
 
 
-def _check_same_data(data: Data, record: RunRecord, but: str = "") -> None:
-    """Raise UserError if classes, images or labels are not those the run was started with.
+def _check_same_data(now: dict[str, str], record: RunRecord, but: str = "") -> None:
+    """Raise UserError if classes, images, labels or prior are not those the run was started with.
 
-    What the fingerprint calls `but` may differ.
+    `now`: their digests; the one called `but` may differ.
     """
     before = record.read_config()["environment"].get("data")
     if before is None:  # a run of an earlier version
         return
-    now = data.fingerprint()
     known = before if isinstance(before, dict) else {}
     differ = [name for name in now if known.get(name) != now[name] and name != but]
     if differ:
@@ -211,75 +268,13 @@ def _check_same_data(data: Data, record: RunRecord, but: str = "") -> None:
         )
 
 
-def _check_last_batch(config: Config, num_images: int) -> None:
+def _check_last_batch(config: Config, phase: Phase, num_images: int) -> None:
     """Raise UserError where batch norm would see a single value a channel and fail."""
-    alone = config.bsize == 1 or num_images % config.bsize == 1
-    trains = not (config.freeze_feature_extractor or config.use_feats)
-    if alone and trains and config.image_size <= 32 and config.arch != "resnet8":
+    alone = phase.bsize == 1 or num_images % phase.bsize == 1
+    trains = not (phase.is_linear or config.freeze_feature_extractor)
+    if alone and trains and config.image_size <= 32 and config.arch != OWN_NET:
         raise UserError(
             f"--bsize {config.bsize}: a mini-batch of the {num_images} training images would hold "
             f"one image, of which {config.arch} makes one pixel at --image_size "
             f"{config.image_size}: batch norm needs more; change one of the two"
         )
-
-
-def _build_state(config: Config, data: Data, device: torch.device) -> State:
-    num_classes = len(data.classes)
-    frozen = config.freeze_feature_extractor or config.use_feats
-    model = build_model(config.arch, num_classes, config.weights, frozen).to(device)
-    scheme = build_scheme(num_classes=num_classes, **config.scheme_options).to(device)
-    groups = parameter_groups(model, scheme, config.lr, config.lr_mult)
-    decay = config.weight_decay
-    optimizer: torch.optim.Optimizer
-    if config.optimizer == "adam":
-        optimizer = torch.optim.Adam(groups, weight_decay=decay)
-    else:
-        optimizer = torch.optim.SGD(groups, momentum=config.momentum, weight_decay=decay)
-    scaler = torch.amp.GradScaler(device.type, enabled=config.amp == "fp16")
-    labels = LabelStore(data.train.labels(config.train_set_variant), data.train.truth, device)
-    net = model.head if config.use_feats else model
-    return State(model, net, scheme, optimizer, scaler, labels)
-
-
-def _build_loaders(
-    config: Config, data: Data, state: State, hardware: Hardware
-) -> dict[str, DataLoader]:
-    """Loaders of the splits' images, or of their features where only the head is trained."""
-
-    def in_order(images: ImageFiles | Array) -> DataLoader:
-        return evaluation_loader(images, config.bsize, config.num_workers, hardware)
-
-    splits = {"train": data.train, "val": data.val, "test": data.test}
-    images: dict[str, ImageFiles | Array] = {name: split.images for name, split in splits.items()}
-    if config.use_feats:
-        state.model.eval()
-        for name, source in images.items():
-            images[name] = Array(evaluate(state.model.features, in_order(source), hardware))
-    order = BatchOrder(len(images["train"]), config.bsize, config.seed)
-    return {
-        "train": make_loader(images["train"], order, config.num_workers, hardware.pins_memory),
-        "val": in_order(images["val"]),
-        "test": in_order(images["test"]),
-    }
-
-
-def _describe(
-    config: Config, data: Data, model: ImageClassifier, hardware: Hardware
-) -> Iterator[str]:
-    """What is trained on what, a line each."""
-    observed = share_annotated(data.train.labels(config.train_set_variant))
-    millions = sum(parameter.numel() for parameter in model.parameters()) / 1e6
-    start = "from scratch" if config.weights == "none" else f"from {config.weights}"
-    yield (
-        f"{config.dataset}: {len(data.train):,} train, {len(data.val):,} val and "
-        f"{len(data.test):,} test images, {len(data.classes)} classes, "
-        f"{observed:.{1 if observed >= 0.001 else 3}%} of the training labels observed"
-    )
-    if data.own_val:
-        yield "val: the set's own images, --val_frac cuts none from train"
-    yield from (f"warning: {line}" for line in data.warnings())
-    yield f"{config.arch} {start}, {millions:.2f} M parameters, on {hardware}"
-    yield (
-        f"{config.mod_scheme}, delta_rel {config.delta_rel:g} %, {config.optimizer}, "
-        f"lr {config.lr:g}, in {config.run_dir}"
-    )

@@ -28,7 +28,7 @@ from finite import LossWatch, NotFinite, not_finite
 from folder import BEST
 from hardware import Hardware
 from instrumentation import LabelAudit, draw_curves, mean_average_precision, mean_of_known
-from loaders import BatchOrder, batches, epoch_rng, progress
+from loaders import BatchOrder, Purpose, batches, epoch_rng, progress
 from losses import assume_negative_loss
 from models import ImageClassifier, build_model
 from record import RunRecord
@@ -38,7 +38,6 @@ SUMMARIZED = (
     "dataset", "mod_scheme", "delta_rel", "optimizer", "lr", "bsize", "seed", "num_epochs",
 )  # fmt: skip
 NAMED = 16  # images that a message names at most
-FLIPS, LAYERS = 1, 2  # what the random numbers of an epoch are for; 0 is the order of the images
 
 
 def run_train(config: Config) -> dict[str, Any]:
@@ -115,31 +114,39 @@ def load_run(run_dir: str | Path) -> tuple[ImageClassifier, Config, tuple[str, .
         raise UserError(f"{folder} holds no run (no config.json)")
     config = read_config(folder / "config.json")
     best = read_best(folder)
-    model = best.fill(build_model(config.arch, len(best.classes)))
+    size, boost = config.image_size, config.boostlu
+    model = best.fill(build_model(config.arch, len(best.classes), "none", False, size, boost))
     return model.eval(), config, best.classes
 
 
 def _train(run: Run) -> None:
-    """Train until the last epoch or the early stop, keeping each finished epoch."""
+    """Train the phases that are left, each until its last epoch or the early stop."""
+    for phase in run.phases[run.phases.index(run.state.phase) :]:
+        run.begin(phase)
+        while not run.is_trained:
+            _keep(run, _run_epoch(run))
+
+
+def _keep(run: Run, row: dict[str, Any]) -> None:
+    """Write down a finished epoch, of which this is the row of metrics.csv."""
     state, record = run.state, run.record
-    while not run.is_trained:
-        row = _run_epoch(run)
-        state.rows.append(row)
-        state.save(record.folder, run.take_over)
-        if run.best_epoch == state.epoch:
-            state.save_model(record.folder / BEST, run.data.classes)
-        record.write_metrics(state.rows)
-        record.say(_epoch_line(row, run.config.chosen_by, run.best_epoch, run.config.num_epochs))
-        if run.board:
-            run.board.write(row)
+    state.rows.append(row)
+    state.save(record.folder, run.take_over)
+    if run.is_last_phase and run.best_epoch == state.epoch:
+        state.save_model(record.folder / BEST, run.data.classes)
+    record.write_metrics(state.rows)
+    record.say(_epoch_line(run, row))
+    if run.board:
+        run.board.write(row, len(state.rows))
 
 
 def _run_epoch(run: Run) -> dict[str, Any]:
     """Train and validate once; the result is the row of metrics.csv."""
     config, state = run.config, run.state
     epoch, start = state.epoch + 1, time.perf_counter()
-    flips = epoch_rng(config.seed, epoch, FLIPS) if config.flip and not config.use_feats else None
-    torch.manual_seed(epoch_rng(config.seed, epoch, LAYERS).initial_seed())
+    augments = config.flip and not state.phase.is_linear
+    flips = epoch_rng(config.seed, epoch, Purpose.FLIPS) if augments else None
+    torch.manual_seed(epoch_rng(config.seed, epoch, Purpose.LAYERS).initial_seed())
     try:
         audit = train_one_epoch(state, run.loaders["train"], epoch, flips, run.hardware)
     except NotFinite as error:
@@ -148,18 +155,33 @@ def _run_epoch(run: Run) -> dict[str, Any]:
     if names := not_finite(state.model.state_dict()):
         raise UserError(
             f"epoch {epoch} left numbers that are not finite in {', '.join(names[:3])} "
-            f"({len(names)} tensors): lower --lr (it is {config.lr:g})"
+            f"({len(names)} tensors): lower {_lr(run)}"
         )
+    _learn_from_predictions(run, epoch)
     return {
         "epoch": epoch,
-        "phase": "linear" if config.use_feats else "finetune",
-        "lr": config.lr,
+        "phase": state.phase.name,
+        "lr": state.phase.lr,
         "rate": state.scheme.rate(epoch),
         **audit,
         **_validate(run),
         "images_per_s": len(run.data.train) / trained,
         "seconds": time.perf_counter() - start,
     }
+
+
+def _learn_from_predictions(run: Run, epoch: int) -> None:
+    """Show the scheme what the network predicts on the training images, if it wants to see it."""
+    state = run.state
+    if state.scheme.predicts_after(epoch):
+        logits = evaluate(state.net, run.loaders["predict"], run.hardware)
+        state.scheme.after_epoch(epoch, logits.sigmoid(), state.labels.all_observed())
+
+
+def _lr(run: Run) -> str:
+    """The flag that says how fast this phase learns, and its value."""
+    name = "--linear_lr" if run.state.phase.is_linear and run.config.linear_init else "--lr"
+    return f"{name} (it is {getattr(run.config, name[2:]):g})"
 
 
 def _not_finite_loss(run: Run, epoch: int, error: NotFinite) -> str:
@@ -169,17 +191,20 @@ def _not_finite_loss(run: Run, epoch: int, error: NotFinite) -> str:
     names = run.data.train.names[list(order)[error.step - 1]]
     more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
     return (
-        f"epoch {epoch}, step {error.step} of {len(order)}: the loss is {error.loss}: lower --lr "
-        f"(it is {run.config.lr:g}), or look at the images of the mini-batch "
-        f"({', '.join(names[:NAMED])}{more})"
+        f"epoch {epoch}, step {error.step} of {len(order)}: the loss is {error.loss}: lower "
+        f"{_lr(run)}, or look at the images of the mini-batch ({', '.join(names[:NAMED])}{more})"
     )
 
 
 def _kept(run: Run) -> str:
     """What a run that ends early leaves, and how to go on."""
-    if run.state.kept:
+    state = run.state
+    if state.kept:
         how = "--resume instead of --overwrite" if run.config.overwrite else "--resume"
-        return f"epochs 1 to {run.state.kept} are kept: the same command with {how} goes on"
+        last = state.rows[state.kept - 1]
+        which = f" of the {last['phase']} phase" if len(run.phases) > 1 else ""
+        kept = f"epochs 1 to {last['epoch']}{which} are kept"
+        return f"{kept}: the same command with {how} goes on"
     stands = ", the earlier run stands" if run.earlier == "run" else ""
     return f"no epoch is finished yet{stands}: the same command starts anew"
 
@@ -203,7 +228,7 @@ def _validate(run: Run) -> dict[str, float | None]:
 
 def _test(run: Run) -> dict[str, Any]:
     """Test the last and the best weights, and write down what the run ends with."""
-    config, rows, start = run.config, run.state.rows, time.perf_counter()
+    config, rows, start = run.config, run.state.phase_rows, time.perf_counter()
     run.take_over()
     best = read_best(run.record.folder)
     if best.epoch != run.best_epoch:
@@ -227,13 +252,13 @@ def _test(run: Run) -> dict[str, Any]:
         "test_labels": "observed" if run.data.test.truth is None else "clean",
         "test_map": test_map,
         "test_map_last": last_map,
-        "seconds": sum(row["seconds"] for row in rows) + time.perf_counter() - start,
+        "seconds": sum(row["seconds"] for row in run.state.rows) + time.perf_counter() - start,
         "empty_classes": int((ap == 0).sum()),
         "skipped_images": len(run.data.skipped),
         **({"test_map_groups": groups} if groups else {}),
         "test_ap": {name: _or_none(value) for name, value in ap_of},
     }
-    draw_curves(rows, best.epoch, config.exp_name, run.record.folder / "curves.png")
+    draw_curves(run.state.rows, best.epoch, config.exp_name, run.record.folder / "curves.png")
     run.record.say(_result_line(summary))
     run.record.write_summary(summary)  # the last: it says that the run is finished
     return summary
@@ -254,11 +279,13 @@ def _result_line(summary: dict[str, Any]) -> str:
     return f"Test mAP : {summary['test_map']:.3f} when trained until epoch {summary['best_epoch']}"
 
 
-def _epoch_line(row: dict[str, Any], chosen_by: str, best_epoch: int, num_epochs: int) -> str:
+def _epoch_line(run: Run, row: dict[str, Any]) -> str:
     """A finished epoch, for people; `*` marks the best so far."""
+    phase = run.state.phase
     line = (
-        f"epoch {row['epoch']:>2}/{num_epochs}  loss {row['train_loss']:.4f}  "
-        f"val mAP {row[chosen_by]:5.2f}{'*' if best_epoch == row['epoch'] else ' '}"
+        f"{'linear ' * phase.is_linear}epoch {row['epoch']:>2}/{phase.epochs}  "
+        f"loss {row['train_loss']:.4f}  val mAP {row[run.config.chosen_by]:5.2f}"
+        f"{'*' if run.best_epoch == row['epoch'] else ' '}"
     )
     if row["selected"]:
         line += f"  {row['selected']:,} labels selected"

@@ -2,6 +2,10 @@
 
 Runs that differ in nothing but the seed are one row: mean and standard deviation over seeds.
 Runs on other labels, drawn anew or of another set, are a row of their own.
+
+With `--write PAGE --name methods` the table takes its place between the lines `<!-- methods -->`
+and `<!-- /methods -->` of the page, and the test mAP of LSAN, say, between `<!-- methods LSAN -->`
+and `<!-- /methods LSAN -->` wherever the page has that: a cell.
 """
 
 from __future__ import annotations
@@ -10,6 +14,7 @@ import dataclasses
 import json
 import os
 import re
+import shlex
 import statistics
 import sys
 from collections import Counter
@@ -22,13 +27,15 @@ from cli import UserError, printable
 from config import Config, command, read_config
 from data.draw import Draw
 from files import write_atomically
+from naming import written
 from recipes import SCHEMES
 from record import RunRecord
 
 HEAD = (
-    "method", "delta_rel", "val mAP", "test mAP", "at the last epoch", "seeds", "command",
+    "method", "setting", "val mAP", "test mAP", "at the last epoch", "seeds", "command",
 )  # fmt: skip
 PAPERS, ALL, NOT_RECORDED = "1+, 0-", "all", "not recorded"  # labels that need no column
+NOT_RUN = "not run"  # a cell for which there is no run
 NO_TRUTH = "† no truth is known of the test images: what is not annotated counts as negative"
 
 
@@ -58,8 +65,12 @@ class Run(NamedTuple):
         return command(settings), json.dumps(self.used, sort_keys=True)
 
 
-def read_runs(folder: Path) -> list[Run]:
-    """The finished runs below a folder. Raises UserError where there is none."""
+def read_runs(*folders: Path) -> list[Run]:
+    """The finished runs below these folders. Raises UserError where one holds none."""
+    return _once_each([run for folder in folders for run in _read_folder(folder)])
+
+
+def _read_folder(folder: Path) -> list[Run]:
     if not os.path.isdir(folder):
         raise UserError(f"there is no folder {folder}")
     runs = []
@@ -75,7 +86,6 @@ def read_runs(folder: Path) -> list[Run]:
         root, name = str(path.parents[1]), path.parent.name
         config = dataclasses.replace(config, save_path=root, exp_name=name)
         runs.append(Run(config, summary, data, about.get("drawn")))
-    runs = _once_each(runs)
     if not runs:
         raise UserError(f"{folder} holds no finished run (no summary.json below it)")
     return runs
@@ -103,7 +113,7 @@ def _check_fits(config: Config, summary: dict[str, Any], path: Path) -> None:
 
 
 def group_by_method(runs: Sequence[Run]) -> list[list[Run]]:
-    """Runs that differ in the seed alone together, in the order of the schemes, full label last."""
+    """Runs that differ in the seed alone together, ordered by scheme, full labels last."""
     groups: dict[tuple, list[Run]] = {}
     for run in runs:
         groups.setdefault(run.kind, []).append(run)
@@ -111,9 +121,42 @@ def group_by_method(runs: Sequence[Run]) -> list[list[Run]]:
 
 
 def method_name(config: Config) -> str:
-    """What the paper calls the method."""
-    full = config.mod_scheme == "AN" and config.train_set_variant == "clean"
-    return "full labels" if full else config.mod_scheme
+    """What the papers call the method: the scheme, and what is done beside it."""
+    name = " ".join(filter(None, [config.mod_scheme, config.mode]))
+    if config.mod_scheme == "AN" and config.train_set_variant == "clean":
+        name = "full labels"
+    if config.boostlu != 1:
+        name = f"BoostLU + {name}"
+    if config.use_feats or (config.linear_init and not config.num_epochs):
+        return f"linear {name}"
+    return f"LinearInit + {name}" if config.linear_init else name
+
+
+def setting(config: Config) -> str:
+    """The scheme's options that the run used, BoostLU's factor, and a learning rate of its own.
+
+    What the method's name says is left out, and a word that is the default.
+    """
+    usual = SCHEMES[config.mod_scheme]
+    shown = {
+        name: Path(value).name if name == "prior" else value
+        for name, value in config.options.items()
+        if value is not None and not (isinstance(value, str) and value == usual[name])
+    }
+    for name in _unused(config):
+        shown.pop(name, None)
+    if config.boostlu != 1:
+        shown["boostlu"] = config.boostlu
+    if "--lr" in shlex.split(command(config)):
+        shown["lr"] = config.lr
+    return "; ".join(f"{name} {written(value)}" for name, value in shown.items())
+
+
+def _unused(config: Config) -> tuple[str, ...]:
+    """Options of CSL that its mode, which the name says, or the lack of a prior makes idle."""
+    if config.mode != "selective":
+        return "mode", "topk", "prior", "prior_threshold"
+    return ("mode",) if config.prior else ("mode", "prior_threshold")
 
 
 def labels_name(run: Run) -> str:
@@ -214,6 +257,28 @@ def _code(text: str) -> str:
     return f"{fence}{text}{fence}" if fence == "`" else f"{fence} {text} {fence}"
 
 
+def fill(page: str, name: str, runs: Sequence[Run]) -> str:
+    """The page with the table of these runs, and its cells.
+
+    Raises UserError where it has a place for neither.
+    """
+    mark = re.escape(name)
+    cell = re.compile(rf"(<!-- {mark} (.+?) -->).*?(<!-- /{mark} \2 -->)")
+    maps: dict[str, list[str]] = {}
+    for group in group_by_method(runs):
+        maps.setdefault(method_name(group[0].config), []).append(_maps(group)[1])
+
+    def filled(found: re.Match[str]) -> str:
+        values = maps.get(found[2], [NOT_RUN])
+        if len(values) > 1:
+            raise UserError(f"{found[1]}: the runs make {len(values)} rows of {found[2]}")
+        return f"{found[1]}{values[0]}{found[3]}"
+
+    page, cells = cell.subn(filled, page)
+    has_table = f"<!-- {name} -->\n" in page
+    return insert(page, name, markdown(runs)) if has_table or not cells else page
+
+
 def insert(text: str, name: str, table: str) -> str:
     """The text with the table between `<!-- name -->` and `<!-- /name -->`.
 
@@ -229,18 +294,22 @@ def insert(text: str, name: str, table: str) -> str:
 
 def _row(group: Sequence[Run]) -> tuple[str, ...]:
     config = group[0].config
-    maps = (config.chosen_by, "test_map", "test_map_last")
-    val, *test = (_mean_and_std([_map(run, name) for run in group]) for name in maps)
-    mark = " †" if _lacks_truth(group) else ""
     seeds = sorted(run.config.seed for run in group)
     return (
         method_name(config),
-        f"{config.delta_rel:g}" if config.delta_rel else "",
-        val,
-        *(f"{mean}{mark}" for mean in test),
+        setting(config),
+        *_maps(group),
         ", ".join(map(str, seeds)),
         _code(f"{group[0].kind[0]} --seed {seeds[0]}"),
     )
+
+
+def _maps(group: Sequence[Run]) -> list[str]:
+    """The mAPs of a row: of val, of test, and of test at the last epoch."""
+    names = (group[0].config.chosen_by, "test_map", "test_map_last")
+    val, *test = (_mean_and_std([_map(run, name) for run in group]) for name in names)
+    mark = " †" if _lacks_truth(group) else ""
+    return [val, *(f"{mean}{mark}" for mean in test)]
 
 
 def _map(run: Run, name: str) -> float:
@@ -257,28 +326,35 @@ def _mean_and_std(values: Sequence[float]) -> str:
 
 
 def _rank(run: Run) -> tuple:
-    config, labels = run.config, labels_name(run)
-    full = method_name(config) == "full labels"
+    """A method alone comes before what is done beside it, and "topk 2" before "topk 10"."""
+    config, labels, name = run.config, labels_name(run), method_name(run.config)
+    full = name.endswith("full labels")
     unusual = labels not in (PAPERS, NOT_RECORDED)
-    method = SCHEMES.index(config.mod_scheme), config.delta_rel
-    return config.dataset, full, unusual, labels, *method
+    method = list(SCHEMES).index(config.mod_scheme), name.count(" + "), name
+    words = re.split(r"(\d+(?:\.\d+)?)", setting(config))  # every other one is a number
+    numbers = [float(word) if place % 2 else word for place, word in enumerate(words)]
+    return config.dataset, full, unusual, labels, *method, numbers
 
 
 def main(argv: Sequence[str]) -> None:
-    """Print the table of the finished runs below a folder, or write it into a page."""
+    """Print the table of the finished runs below some folders, or write it into a page.
+
+    There it goes between the lines <!-- NAME --> and <!-- /NAME -->, and the test mAP of LSAN, say,
+    between <!-- NAME LSAN --> and <!-- /NAME LSAN -->.
+    """
     parser = cli.Parser(prog="python -m tools.report", description=main.__doc__)
-    parser.add_argument("results", type=Path, help="folder that holds the runs")
+    parser.add_argument("results", type=Path, nargs="+", help="folders that hold the runs")
     parser.add_argument("--write", type=Path, metavar="PAGE",
-                        help="put the table between the page's <!-- name --> markers")  # fmt: skip
-    parser.add_argument("--name", help="name of the markers (the folder's name)")
+                        help="put the table and its cells into the page")  # fmt: skip
+    parser.add_argument("--name", help="name of their markers (the first folder's name)")
     args = parser.parse_args(argv)
-    table = markdown(read_runs(args.results))
+    runs = read_runs(*args.results)
     if args.write is None:
-        print(table, end="")
+        print(markdown(runs), end="")
         return
     try:
         page = args.write.read_text(encoding="utf-8")
-        text = insert(page, args.name or args.results.resolve().name, table)
+        text = fill(page, args.name or args.results[0].resolve().name, runs)
     except OSError as error:
         raise UserError(f"--write: cannot read {args.write}: {error.strerror}") from None
     except ValueError as error:  # it is not UTF-8, or a UserError
