@@ -39,10 +39,8 @@ def described(
     if config.linear_init:
         first = phases[0]
         yield f"first {first.epochs} epochs of the head alone, {first.scheme}, lr {first.lr:g}"
-    options = "".join(f", {option}" for option in _told(config, options))
-    yield (
-        f"{config.mod_scheme}{options}, {config.optimizer}, lr {config.lr:g}, in {config.run_dir}"
-    )
+    method = ", ".join([config.mod_scheme, *_told(config, options)])
+    yield f"{method}, {config.optimizer}, lr {config.lr:g}, in {config.run_dir}"
 
 
 def _told(config: Config, options: Mapping[str, Any]) -> Iterator[str]:

@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader
 from build import build_loaders, build_state, own_options
 from checkpoint import Checkpoint, State, read_best, read_checkpoint, restore_best
 from cli import UserError
-from config import FLAGS, Config
+from config import FLAGS, Config, read_config
 from datasets import SKIPPED, Data, load_data
 from description import described
 from files import is_there
@@ -226,29 +226,31 @@ def _check_resume_is_asked(config: Config, folder: Path) -> None:
 def _check_same_settings(config: Config, record: RunRecord) -> None:
     """Raise UserError if a setting that changes results is not what the run was started with."""
     try:
-        saved = record.read_config()
+        saved = read_config(record.folder / "config.json")
     except UserError as error:
         raise UserError(f"--resume: {error}: {ANEW}") from None
-    differ = {
-        name: value
-        for name, value in config.settings().items()
-        if FLAGS[name].metadata["names_run"]
-        and value != saved.get(name)
-        and not (name == "num_epochs" and _may_go_on(config, saved.get(name)))
-    }
+    differ = [
+        name
+        for name, f in FLAGS.items()
+        if f.metadata["names_run"]
+        and getattr(config, name) != getattr(saved, name)
+        and not (name == "num_epochs" and _may_go_on(config, saved.num_epochs))
+    ]
     if differ:
-        before = " ".join(f"--{name} {written(saved.get(name))}" for name in differ)
-        now = " ".join(f"--{name} {written(value)}" for name, value in differ.items())
+        before, now = (
+            " ".join(f"--{name} {written(getattr(settings, name))}" for name in differ)
+            for settings in (saved, config)
+        )
         raise UserError(
             f"--resume: {record.folder} has {before}, not {now}: give what "
             "it has (--config RUN/config.json does), or another --exp_name"
         )
 
 
-def _may_go_on(config: Config, saved: Any) -> bool:
+def _may_go_on(config: Config, saved: int) -> bool:
     """Whether a run of so many epochs may be continued to these: its epochs would be the same."""
     counts_on_them = "num_epochs" in options_of(config.mod_scheme)
-    return isinstance(saved, int) and config.num_epochs >= saved > 0 and not counts_on_them
+    return config.num_epochs >= saved > 0 and not counts_on_them
 
 
 def _check_same_data(now: dict[str, str], record: RunRecord, but: str = "") -> None:
