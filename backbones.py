@@ -19,11 +19,10 @@ from torchvision.models.resnet import BasicBlock
 from torchvision.models.vision_transformer import VisionTransformer, interpolate_embeddings
 
 from cli import UserError, did_you_mean
+from recipes import OWN_NET, TIMM
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
-OURS = "resnet8"
-TIMM = "timm."  # how the names of timm's networks begin
 
 _CLASSIFIERS = ("classifier", "fc", "head", "heads")  # torchvision's names of them
 # what networks raise for images that are too small for them, or of no multiple of their patches
@@ -39,15 +38,6 @@ class Backbone(NamedTuple):
     mean: tuple[float, ...]  # by which pixels in 0..1 are normalised
     std: tuple[float, ...]
     dropped: tuple[str, ...]  # first parts of the classifier's keys in a file of weights
-
-
-class _Network(NamedTuple):
-    """What the kinds of networks make of a name, before weights and the first look at them."""
-
-    module: nn.Module
-    dropped: tuple[str, ...]
-    mean: tuple[float, ...] = IMAGENET_MEAN
-    std: tuple[float, ...] = IMAGENET_STD
 
 
 class PatchMap(nn.Module):
@@ -116,10 +106,10 @@ def build_backbone(arch: str, image_size: int) -> Backbone:
     Raises UserError for an unknown name, and an image size that it cannot take.
     """
     check_arch(arch)
-    make = _make_timm if arch.startswith(TIMM) else _make_torchvision
     try:
-        network = _Network(_resnet8(), ("fc", "head")) if arch == OURS else make(arch, image_size)
-        shape = _map_shape(network.module, image_size)
+        if arch == OWN_NET:
+            return _measured(_resnet8(), image_size, ("fc", "head"))
+        return (_of_timm if arch.startswith(TIMM) else _of_torchvision)(arch, image_size)
     except _NoMap:
         raise UserError(
             f"--arch {arch} makes no single map of features, which class maps need: choose another"
@@ -129,8 +119,6 @@ def build_backbone(arch: str, image_size: int) -> Backbone:
             f"--arch {arch} cannot take images of --image_size {image_size} ({_said(error)}): "
             f"give another size, its own is {_own_size(arch)}"
         ) from None
-    module, dropped, mean, std = network
-    return Backbone(module, shape[1], shape[2] * shape[3], mean, std, dropped)
 
 
 def check_arch(arch: str) -> None:
@@ -138,7 +126,7 @@ def check_arch(arch: str) -> None:
     known = _names_of_timm(arch) if arch.startswith(TIMM) else _names()
     if arch not in known:
         raise UserError(
-            f"--arch: {arch!r} is no backbone{did_you_mean(arch, known)} (known: {OURS}, every "
+            f"--arch: {arch!r} is no backbone{did_you_mean(arch, known)} (known: {OWN_NET}, every "
             "classifier of torchvision.models such as resnet50 or vit_b_16, and timm.NAME)"
         )
 
@@ -150,12 +138,13 @@ def published(arch: str) -> list[str]:
     out: how a model normalises follows from its `arch` alone, so that a run's file is enough.
     """
     check_arch(arch)
-    if arch == OURS:
+    if arch == OWN_NET:
         return []
     if arch.startswith(TIMM):
         return ["pretrained"] if _timm(arch).models.is_model_pretrained(_bare(arch)) else []
-    members = torchvision.models.get_model_weights(arch).__members__
-    return [name for name, of in members.items() if _normalisation(of) == _normalisation_of(arch)]
+    known = torchvision.models.get_model_weights(arch)
+    usual = _normalisation(known.DEFAULT)
+    return [name for name, of in known.__members__.items() if _normalisation(of) == usual]
 
 
 def fetch(arch: str, weights: str, image_size: int) -> Mapping[str, Tensor]:
@@ -186,17 +175,25 @@ def _fetch_timm(arch: str, image_size: int) -> Mapping[str, Tensor]:
         ) from None
 
 
-def _map_shape(module: nn.Module, image_size: int) -> torch.Size:
-    """[1, D, h, w], from one black image. Raises _NoMap, or one of _MISFITS for its size."""
+def _measured(
+    module: nn.Module,
+    image_size: int,
+    dropped: tuple[str, ...],
+    mean: tuple[float, ...] = IMAGENET_MEAN,
+    std: tuple[float, ...] = IMAGENET_STD,
+) -> Backbone:
+    """The backbone, its sizes found with one black image.
+
+    Raises _NoMap, or one of _MISFITS where images of that size do not fit.
+    """
     with torch.no_grad():
         shape = module.eval()(torch.zeros(1, 3, image_size, image_size)).shape
-    module.train()
     if len(shape) != 4 or not all(shape):
         raise ValueError("nothing is left of them")
-    return shape
+    return Backbone(module.train(), shape[1], shape[2] * shape[3], mean, std, dropped)
 
 
-def _make_torchvision(arch: str, image_size: int) -> _Network:
+def _of_torchvision(arch: str, image_size: int) -> Backbone:
     """The children of a network of torchvision up to its pooling, by their names."""
     options: dict[str, Any] = {}
     if arch.startswith("vit_"):
@@ -209,7 +206,7 @@ def _make_torchvision(arch: str, image_size: int) -> _Network:
     module = PatchMap(network) if isinstance(network, VisionTransformer) else _before_pool(network)
     kept = dict(module.named_children())
     dropped = tuple(name for name, _ in network.named_children() if name not in kept)
-    return _Network(module, dropped, *_normalisation_of(arch))
+    return _measured(module, image_size, dropped, *_normalisation_of(arch))
 
 
 def _before_pool(network: nn.Module) -> nn.Sequential:
@@ -245,12 +242,13 @@ def _timm(arch: str) -> Any:
     return timm
 
 
-def _make_timm(arch: str, image_size: int) -> _Network:
+def _of_timm(arch: str, image_size: int) -> Backbone:
     """A network of timm without its classifier, new."""
     given = _timm(arch).get_pretrained_cfg(_bare(arch))
     heads = [given.classifier] if isinstance(given.classifier, str) else given.classifier or []
+    dropped = tuple(name.split(".")[0] for name in heads)
     module = _create_timm(arch, image_size, pretrained=False)
-    return _Network(module, tuple(name.split(".")[0] for name in heads), given.mean, given.std)
+    return _measured(module, image_size, dropped, tuple(given.mean), tuple(given.std))
 
 
 def _create_timm(arch: str, image_size: int, pretrained: bool) -> TimmMap:
@@ -265,7 +263,7 @@ def _create_timm(arch: str, image_size: int, pretrained: bool) -> TimmMap:
 
 
 def _names() -> list[str]:
-    return [*torchvision.models.list_models(module=torchvision.models), OURS]
+    return [*torchvision.models.list_models(module=torchvision.models), OWN_NET]
 
 
 def _names_of_timm(arch: str) -> list[str]:
@@ -282,7 +280,7 @@ def _own_size(arch: str) -> int:
     """The side of the images that a network is made for."""
     if arch.startswith(TIMM):
         return _timm(arch).get_pretrained_cfg(_bare(arch)).input_size[-1]
-    if arch == OURS:
+    if arch == OWN_NET:
         return 24
     return torchvision.models.get_model_weights(arch).DEFAULT.transforms.keywords["crop_size"]
 

@@ -132,12 +132,13 @@ def _still_meant(given: dict[str, Any], saved: dict[str, Any]) -> dict[str, Any]
     dropped: set[str] = set()
     before = _resolve({}, saved)[0]
     belongings: dict[str, Sequence[str]] = {
+        "dataset": _DIGITS_ALONE,
+        "fpc": ("rps",),
+        "rps": ("fpc",),
         "optimizer": ("lr", "weight_decay"),
         "mod_scheme": OPTIONS,
         "use_pretrained": ("weights",),
-        "lr": ("linear_lr",),
-        "lr_mult": ("linear_lr",),
-        "bsize": ("linear_bsize",),
+        "arch": ("weights",),
     }
     if given.get("final_rate") is not None:
         dropped.add("delta_rel")
@@ -146,8 +147,8 @@ def _still_meant(given: dict[str, Any], saved: dict[str, Any]) -> dict[str, Any]
     for name, followers in belongings.items():
         if given.get(name, getattr(before, name)) != getattr(before, name):
             dropped.update(followers)
-    if before.exp_name == _exp_name(before):
-        dropped.add("exp_name")
+    derived = {**_of_linear_phase(vars(before)), "exp_name": _exp_name(before)}
+    dropped.update(name for name, value in derived.items() if getattr(before, name) == value)
     return {name: value for name, value in saved.items() if name not in dropped}
 
 
@@ -198,11 +199,13 @@ def _notes(
 
 def _delta_of(values: Mapping[str, Any]) -> float:
     """The delta_rel that reaches the final rate in the last epoch."""
-    epochs = values["num_epochs"] or values["linear_init"]
-    if epochs < 2:
-        raise UserError(f"--final_rate: nothing is modified in the first of {epochs} epochs: "
-                        "give --num_epochs 2 or more")  # fmt: skip
-    return values["final_rate"] / (epochs - 1)
+    name = "num_epochs" if values["num_epochs"] or not values["linear_init"] else "linear_init"
+    if values[name] < 2:
+        raise UserError(
+            f"--final_rate: nothing is modified in the first of {values[name]} epochs: "
+            f"give --{name} 2 or more"
+        )
+    return values["final_rate"] / (values[name] - 1)
 
 
 def _by_recipe(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -239,8 +242,6 @@ def _check(values: Mapping[str, Any]) -> None:
         )
     if values["resume"] and values["overwrite"]:
         raise UserError("--resume and --overwrite contradict each other: give one of them")
-    if values["delta_rel"] > 100:
-        raise UserError(f"--final_rate: {values['delta_rel']:g} % an epoch is over 100")
     gammas, usual = values["gammas"], SCHEMES[values["mod_scheme"]].get("gammas")
     if usual and len(gammas) != len(usual):
         raise UserError(
@@ -256,6 +257,10 @@ def _check_phases(values: Mapping[str, Any]) -> None:
         raise UserError("--num_epochs 0 trains nothing: give 1 or more, or --linear_init EPOCHS")
     if values["use_feats"] and values["linear_init"]:
         raise UserError("--use_feats is a linear phase alone: give --linear_init without it")
+    alone = values["linear_scheme"] == "AN" != values["mod_scheme"] and not values["num_epochs"]
+    if alone:
+        raise UserError("--linear_scheme AN trains AN alone where there is no fine-tuning: "
+                        "give --mod_scheme AN, or --num_epochs 1 or more")  # fmt: skip
     if values["boostlu"] != 1 and (values["use_feats"] or not values["num_epochs"]):
         raise UserError(
             f"--boostlu {values['boostlu']:g} needs the maps that a linear phase averages: "

@@ -152,6 +152,11 @@ class TensorBoard:
                 f"--tensorboard: cannot write in {self._folder}: {error.strerror}"
             ) from error
 
+    def close(self) -> None:
+        """Close the file."""
+        if self._records is not None:
+            self._records.close()
+
     def _open(self, step: int) -> None:
         """Begin a file whose first step this is."""
         self._folder.mkdir(parents=True, exist_ok=True)

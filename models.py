@@ -54,14 +54,16 @@ class ImageClassifier(nn.Module):
         boost: float = 1.0,
         mean: tuple[float, ...] = IMAGENET_MEAN,
         std: tuple[float, ...] = IMAGENET_STD,
+        places: int = 0,
     ) -> None:
         """`backbone` maps float [B, 3, H, W] to [B, D, h, w]; frozen, it is never trained and
         its batch norms keep their statistics. `boost` is the factor of `boost_lu`; `mean` and
-        `std` normalise pixels in 0..1."""
+        `std` normalise pixels in 0..1; `places` is h * w, where it is known."""
         super().__init__()
         self.backbone = backbone
         self.head = Head(num_features, num_classes)
         self.boost = boost
+        self.places = places
         self.freeze(frozen)
         for name, values in (("mean", mean), ("std", std)):
             buffer = torch.tensor(values).view(1, 3, 1, 1) * 255
@@ -143,7 +145,7 @@ def build_model(
         except UserError as error:
             raise UserError(f"--weights: {error}") from None
     sizes, normal = (backbone.num_features, num_classes), (backbone.mean, backbone.std)
-    model = ImageClassifier(backbone.module, *sizes, frozen, boost, *normal)
+    model = ImageClassifier(backbone.module, *sizes, frozen, boost, *normal, backbone.places)
     return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 from torch.utils.data import DataLoader
 
 from build import build_loaders, build_state, own_options
@@ -24,10 +25,9 @@ from folder import BEST, LAST, SUMMARY, clear, has_checkpoint, is_started, lock
 from hardware import Hardware, find_hardware
 from instrumentation import TensorBoard
 from losses import options_of
-from models import build_model
+from models import ImageClassifier, build_model
 from naming import written
 from phases import Phase, phases_of
-from recipes import OWN_NET
 from record import RunRecord
 
 ANEW = "give --overwrite to start anew, or another --exp_name"
@@ -60,11 +60,13 @@ class Run:
     def begin(self, phase: Phase) -> None:
         """Go on with this phase: what it trains with, unless that is taken up, and its loaders."""
         if phase != self.state.phase:
-            earlier = self.state
-            self.state = build_state(
-                self.config, self.data, self.options, earlier.model, phase, earlier.rows
+            before = self.state
+            fresh = build_state(
+                self.config, self.data, self.options, before.model, phase, before.rows
             )
-            self.state.kept = earlier.kept
+            self.state = dataclasses.replace(
+                fresh, kept=before.kept, last_is_damaged=before.last_is_damaged
+            )
         self.loaders = build_loaders(self.config, self.data, self.state, self.hardware)
 
     @property
@@ -116,19 +118,22 @@ def finished(config: Config, record: RunRecord) -> dict[str, Any] | None:
 def set_up(config: Config, record: RunRecord, held: contextlib.ExitStack) -> Run:
     """Everything that training needs, and the run's folder, begun anew or taken up again.
 
-    Nothing in the folder is touched before all else has succeeded. `held` keeps the folder's lock.
+    Nothing in the folder is touched before all else has succeeded. `held` keeps what is to be
+    closed in the end, the folder's lock too.
     """
     hardware = find_hardware(config.device, config.gpu_num, config.amp, config.deterministic)
     data = load_data(config, decode_once=True)
     phases = phases_of(config)
-    _check_last_batch(config, phases[-1], len(data.train))
     options = own_options(config, data)
     torch.manual_seed(config.seed)
     model = build_model(
         config.arch, len(data.classes), config.weights, False, config.image_size, config.boostlu
     ).to(hardware.device)
+    _check_last_batch(config, phases[-1], model, len(data.train))
     state = build_state(config, data, options, model, phases[0], [])
     board = TensorBoard(record.folder) if config.tensorboard else None
+    if board:
+        held.callback(board.close)
     lock(record.folder, held)
     about = _about(config, data, options)
     found = _checkpoint_to_resume(config, record, about["data"])
@@ -270,11 +275,14 @@ def _check_same_data(now: dict[str, str], record: RunRecord, but: str = "") -> N
         )
 
 
-def _check_last_batch(config: Config, phase: Phase, num_images: int) -> None:
+def _check_last_batch(
+    config: Config, phase: Phase, model: ImageClassifier, num_images: int
+) -> None:
     """Raise UserError where batch norm would see a single value a channel and fail."""
     alone = phase.bsize == 1 or num_images % phase.bsize == 1
     trains = not (phase.is_linear or config.freeze_feature_extractor)
-    if alone and trains and config.image_size <= 32 and config.arch != OWN_NET:
+    normalised = any(isinstance(module, nn.BatchNorm2d) for module in model.backbone.modules())
+    if alone and trains and normalised and model.places == 1:
         raise UserError(
             f"--bsize {config.bsize}: a mini-batch of the {num_images} training images would hold "
             f"one image, of which {config.arch} makes one pixel at --image_size "

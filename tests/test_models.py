@@ -16,11 +16,11 @@ from models import (
     IMAGENET_MEAN,
     IMAGENET_STD,
     ImageClassifier,
+    boost_lu,
     build_model,
     load_tensors,
     parameter_groups,
 )
-from recipes import BACKBONES
 
 
 def pictures(size=64, count=2):
@@ -44,8 +44,8 @@ MAPS = {
 }
 
 
-@pytest.mark.parametrize("arch", BACKBONES)
-def test_shapes_of_every_backbone(arch):
+@pytest.mark.parametrize("arch", MAPS)
+def test_shapes_of_every_resnet(arch):
     """On the meta device, which computes shapes alone: the large ones take no time there."""
     features, places = MAPS[arch]
     with torch.device("meta"):
@@ -137,6 +137,19 @@ def test_a_frozen_backbone_is_not_optimised_and_a_scheme_may_be():
     assert groups == {"head": 1.0, "scheme": 0.5}
     scheme.lr_factor = 10.0
     assert parameter_groups(frozen, scheme, 0.5, 2)[1]["lr"] == 5.0
+
+
+@pytest.mark.parametrize("kind", [torch.optim.SGD, torch.optim.Adam])
+def test_the_labels_that_a_scheme_learns_do_not_decay(kind):
+    scheme = nn.Module()
+    scheme.labels = nn.Parameter(torch.ones(4))
+    groups = parameter_groups(build_model("resnet8", 3), scheme, 0.5, 2)
+    optimizer = kind(groups, weight_decay=0.1)
+    decays = {group["name"]: group["weight_decay"] for group in optimizer.param_groups}
+    assert decays == {"backbone": 0.1, "head": 0.1, "scheme": 0.0}
+    scheme.labels.grad = torch.zeros(4)
+    optimizer.step()
+    assert torch.equal(scheme.labels, torch.ones(4))
 
 
 # Weights from a file
@@ -375,3 +388,48 @@ def test_scores_are_float32_under_autocast():
     assert logits.dtype == torch.float32
     logits.sum().backward()
     assert model.head.weight.grad.abs().sum() > 0
+
+
+# BoostLU
+
+
+def test_boosted_logits_by_hand():
+    """Two places, one feature of 3 and of 1; the head 2x - 4 makes 2 and -2 of them, and -4."""
+    images = torch.tensor([3, 1], dtype=torch.uint8).expand(1, 3, 1, 2)
+    for boost, boosted in ((1.0, 2.0), (5.0, 10.0), (2.5, 5.0)):
+        unit = {"mean": (0.0,) * 3, "std": (1 / 255,) * 3}
+        model = ImageClassifier(nn.Identity(), 3, 2, boost=boost, **unit)
+        model.head.weight.data = torch.tensor([[2.0, 0, 0], [0, 0, 0]])
+        model.head.bias.data = torch.tensor([-4.0, -4.0])
+        expected = torch.tensor([[[[boosted, -2.0]], [[-4.0, -4.0]]]])
+        torch.testing.assert_close(model.class_maps(images), expected)
+        torch.testing.assert_close(model(images), torch.tensor([[boosted / 2 - 1, -4.0]]))
+
+
+def test_boost_lu_multiplies_what_is_positive():
+    maps = torch.tensor([[-2.0, -0.0, 0.5, 3.0]])
+    assert boost_lu(maps, 5.0).tolist() == [[-2.0, 0.0, 2.5, 15.0]]
+    assert torch.equal(boost_lu(maps, 1.0), maps)
+
+
+@pytest.mark.parametrize("arch", ["resnet18", "resnet8", "shufflenet_v2_x0_5", "squeezenet1_1"])
+@torch.inference_mode()
+def test_boosted_logits_are_the_mean_of_the_boosted_class_maps(arch):
+    torch.manual_seed(0)
+    plain = build_model(arch, 3, image_size=64).eval()
+    boosted = build_model(arch, 3, image_size=64, boost=5.0).eval()
+    boosted.load_state_dict(plain.state_dict())
+    maps = plain.class_maps(pictures())
+    assert torch.equal(plain(pictures()), plain.head(plain.features(pictures())))
+    torch.testing.assert_close(plain(pictures()), maps.mean(dim=(2, 3)), rtol=1e-4, atol=1e-4)
+    many = torch.where(maps > 0, 5 * maps, maps)
+    torch.testing.assert_close(boosted.class_maps(pictures()), many)
+    torch.testing.assert_close(boosted(pictures()), many.mean(dim=(2, 3)))
+    assert torch.equal(boosted.features(pictures()), plain.features(pictures()))
+
+
+def test_boosted_scores_are_float32_under_autocast():
+    model = build_model("resnet8", 3, boost=5.0)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        logits = model(torch.zeros(2, 3, 16, 16, dtype=torch.uint8))
+    assert logits.dtype == torch.float32

@@ -7,6 +7,7 @@ import pytest
 
 import cli
 from cli import UserError
+from recipes import SCHEMES
 from tools import figures, report
 
 ROOT = Path(__file__).parents[1]
@@ -27,6 +28,8 @@ def write_run(folder, seed=1, drawn=PAPERS, data=None, test_labels=None, **setti
     """A finished run with these settings and facts; `data`: digests that differ, False: none."""
     config = json.loads((RECORD / "config.json").read_text())
     summary = json.loads((RECORD / "summary.json").read_text())
+    if not settings.get("mod_scheme", "LL-R").startswith("LL-"):
+        settings.setdefault("delta_rel", 0.0)
     config.update(seed=seed, **settings)
     summary.update(seed=seed, test_map=90.0 + seed, test_labels=test_labels)
     summary.update((name, value) for name, value in settings.items() if name in summary)
@@ -38,9 +41,9 @@ def write_run(folder, seed=1, drawn=PAPERS, data=None, test_labels=None, **setti
     (folder / "metrics.csv").write_bytes((RECORD / "metrics.csv").read_bytes())
 
 
-def table(folder):
+def table(*folders):
     """The rows of the report as cells by title, and what is said below."""
-    text = report.markdown(report.read_runs(folder))
+    text = report.markdown(report.read_runs(*folders))
     lines, _, below = text.partition("\n\n")
     head, _, *rows = [line.strip("| ").split(" | ") for line in lines.splitlines()]
     return [dict(zip(head, row, strict=True)) for row in rows], below
@@ -81,7 +84,7 @@ def test_labels_that_are_not_the_papers_are_named(tmp_path, drawn, data, name):
 
 def test_the_papers_labels_and_full_labels_go_without_saying(tmp_path):
     write_run(tmp_path / "a")
-    write_run(tmp_path / "b", mod_scheme="AN", train_set_variant="clean", delta_rel=0.0)
+    write_run(tmp_path / "b", mod_scheme="AN", train_set_variant="clean")
     rows, _ = table(tmp_path)
     assert [row["method"] for row in rows] == ["LL-R", "full labels"]
     assert "labels" not in rows[0]
@@ -89,7 +92,7 @@ def test_the_papers_labels_and_full_labels_go_without_saying(tmp_path):
 
 def test_full_labels_are_the_same_whatever_is_observed(tmp_path):
     """And what is observed in val matters only where it chooses the epoch."""
-    full = {"mod_scheme": "AN", "train_set_variant": "clean", "delta_rel": 0.0}
+    full = {"mod_scheme": "AN", "train_set_variant": "clean"}
     other = {f"{split} observed": "ab" * 8 for split in ("train", "val", "test")}
     write_run(tmp_path / "a", 1, **full)
     write_run(tmp_path / "b", 2, {"fpc": 3, "seed": 1200}, other, **full)
@@ -140,7 +143,7 @@ def test_several_data_sets_have_a_column(tmp_path):
 def test_a_test_without_truth_is_marked(tmp_path):
     write_run(tmp_path / "a", 1, test_labels="clean")
     assert table(tmp_path)[1] == ""
-    write_run(tmp_path / "b", 2, test_labels="observed", mod_scheme="AN", delta_rel=0.0)
+    write_run(tmp_path / "b", 2, test_labels="observed", mod_scheme="AN")
     (an, llr), below = table(tmp_path)
     assert (an["test mAP"], llr["test mAP"]) == ("92.0 †", "91.0")
     assert an["at the last epoch"].endswith(" †")
@@ -148,8 +151,133 @@ def test_a_test_without_truth_is_marked(tmp_path):
     assert below.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    ("settings", "method", "setting"),
+    [
+        ({"mod_scheme": "IU"}, "IU", ""),
+        ({"mod_scheme": "LSAN", "ls_coef": 0.2}, "LSAN", "ls_coef 0.2"),
+        ({"mod_scheme": "ROLE", "expected_positives": 3}, "ROLE", "expected_positives 3"),
+        ({"mod_scheme": "ASL", "gammas": [0, 2], "clip": 0.1}, "ASL", "gammas 0,2; clip 0.1"),
+        (
+            {"mod_scheme": "EM+APL", "em_alpha": 0.1, "apl_start": 4, "apl_beta": 0.9},
+            "EM+APL",
+            "em_alpha 0.1; apl_start 4; apl_beta 0.9",
+        ),
+        (
+            {"mod_scheme": "CSL", "mode": "ignore", "gammas": [0, 1, 2], "clip": 0, "topk": 3},
+            "CSL ignore",
+            "gammas 0,1,2; clip 0",
+        ),
+        (
+            {"mod_scheme": "CSL", "gammas": [0, 1, 2], "clip": 0, "topk": 3},
+            "CSL selective",
+            "gammas 0,1,2; clip 0; topk 3",
+        ),
+        (
+            {"mod_scheme": "CSL", "topk": 3, "prior": "a/b.csv", "prior_threshold": 0.4, "clip": 0},
+            "CSL selective",
+            "gammas 0,1,2; clip 0; topk 3; prior b.csv; prior_threshold 0.4",
+        ),
+        ({"delta_rel": 2.5, "rate_base": "all"}, "LL-R", "delta_rel 2.5; rate_base all"),
+        ({"delta_rel": 2.5, "lr": 0.123}, "LL-R", "delta_rel 2.5; lr 0.123"),
+        ({"delta_rel": 2.5, "boostlu": 5}, "BoostLU + LL-R", "delta_rel 2.5; boostlu 5"),
+        ({"delta_rel": 2.5, "linear_init": 25}, "LinearInit + LL-R", "delta_rel 2.5"),
+        (
+            {"delta_rel": 1, "linear_init": 25, "num_epochs": 0},
+            "linear LL-R",
+            "delta_rel 1",
+        ),
+        ({"delta_rel": 1, "use_feats": True}, "linear LL-R", "delta_rel 1"),
+        (
+            {"delta_rel": 1, "linear_init": 25, "boostlu": 2},
+            "LinearInit + BoostLU + LL-R",
+            "delta_rel 1; boostlu 2",
+        ),
+    ],
+)
+def test_a_method_is_called_what_it_is_with_the_options_it_used(
+    tmp_path, settings, method, setting
+):
+    write_run(tmp_path / "run", **settings)
+    (row,), _ = table(tmp_path)
+    assert (row["method"], row["setting"]) == (method, setting)
+
+
+def test_every_scheme_is_a_row_in_their_order_full_labels_last(tmp_path):
+    full = {"mod_scheme": "AN", "train_set_variant": "clean"}
+    others = [{"mod_scheme": "AN", "boostlu": 5}, {"mod_scheme": "AN", "linear_init": 5}]
+    kinds = [full, *({"mod_scheme": name} for name in reversed(SCHEMES)), *others]
+    for place, settings in enumerate(kinds):
+        write_run(tmp_path / str(place), data=False, **settings)
+    names = [row["method"].removesuffix(" selective") for row in table(tmp_path)[0]]
+    beside = ["AN", "BoostLU + AN", "LinearInit + AN"]
+    assert names == [*beside, *list(SCHEMES)[1:], "full labels"]
+
+
+def test_settings_of_a_method_are_in_the_order_of_their_numbers(tmp_path):
+    for topk in (10, 2, 5):
+        write_run(tmp_path / f"{topk}", mod_scheme="CSL", topk=topk)
+    for boostlu in (10, 2):
+        write_run(tmp_path / f"b{boostlu}", mod_scheme="CSL", boostlu=boostlu)
+    found = [row["setting"].split("; ", 2)[2] for row in table(tmp_path)[0]]
+    assert found[:3] == ["topk 2", "topk 5", "topk 10"]
+    assert [setting.split("; ")[1] for setting in found[3:]] == ["boostlu 2", "boostlu 10"]
+
+
+def test_several_folders_are_one_table(tmp_path, capsys):
+    """Where they repeat each other too."""
+    for folder, seed in (("a", 1), ("b", 2), ("c", 2)):
+        write_run(tmp_path / folder / "run", seed)
+    rows, _ = table(tmp_path / "a", tmp_path / "b", tmp_path / "c")
+    assert [row["seeds"] for row in rows] == ["1, 2"]
+    assert "c/run repeats" in capsys.readouterr().err
+    (tmp_path / "d").mkdir()
+    with pytest.raises(UserError, match="d holds no finished run"):
+        report.read_runs(tmp_path / "a", tmp_path / "d")
+
+
+CELLS = """| <!-- x LSAN -->old<!-- /x LSAN -->, <!-- x EM+APL -->97.1<!-- /x EM+APL --> |
+| AN | <!-- y AN -->stays<!-- /y AN --> |
+"""
+
+
+def test_cells_of_a_page_are_filled_beside_its_table_or_without(tmp_path):
+    """With the test mAP; those of other tables, and all else, stay."""
+    for seed in (1, 2):
+        write_run(tmp_path / "runs" / str(seed), seed, mod_scheme="LSAN")
+    page = tmp_path / "page.md"
+    filled = CELLS.replace(">old<", ">91.5 ± 0.7<").replace(">97.1<", ">not run<")
+    for block in ("", "<!-- x -->\n{}<!-- /x -->\n"):
+        page.write_text(block.format("old\n") + CELLS)
+        for _ in range(2):
+            report.main([str(tmp_path / "runs"), "--name", "x", "--write", str(page)])
+        rows = report.markdown(report.read_runs(tmp_path / "runs"))
+        assert page.read_text() == block.format(rows) + filled
+
+
+def test_a_page_without_a_place_stays_as_it_is(tmp_path, capsys):
+    write_run(tmp_path / "x" / "run")
+    page = tmp_path / "page.md"
+    page.write_text("<!-- y AN -->old<!-- /y AN -->")
+    assert cli.run(report.main, [str(tmp_path / "x"), "--write", str(page)]) == 2
+    assert "there are no lines <!-- x --> and <!-- /x -->" in capsys.readouterr().err
+    assert page.read_text() == "<!-- y AN -->old<!-- /y AN -->"
+
+
+def test_a_cell_for_which_there_are_two_rows_is_refused(tmp_path, capsys):
+    write_run(tmp_path / "x" / "a", delta_rel=1)
+    write_run(tmp_path / "x" / "b", delta_rel=2)
+    page = tmp_path / "page.md"
+    page.write_text("<!-- x LL-R -->old<!-- /x LL-R -->")
+    assert cli.run(report.main, [str(tmp_path / "x"), "--write", str(page)]) == 2
+    error = capsys.readouterr().err
+    assert "<!-- x LL-R -->" in error
+    assert "2 rows of LL-R" in error
+    assert page.read_text() == "<!-- x LL-R -->old<!-- /x LL-R -->"
+
+
 def test_a_figure_is_of_one_data_set_and_one_draw(tmp_path, capsys):
-    full = {"mod_scheme": "AN", "train_set_variant": "clean", "delta_rel": 0.0}
+    full = {"mod_scheme": "AN", "train_set_variant": "clean"}
     write_run(tmp_path / "a", 1)
     write_run(tmp_path / "b", 2)
     write_run(tmp_path / "c", 1, {"fpc": 3, "seed": 1}, {"train observed": "ab" * 8}, **full)

@@ -65,10 +65,11 @@ def test_report_has_a_row_a_method_with_mean_and_deviation(runs):
         deviation = abs(first[name] - second[name]) / 2**0.5
         cells.append(f"{mean:.1f} ± {deviation:.1f}")
     assert head.startswith("| method |")
-    assert an.startswith("| AN |  |")
+    assert an.startswith("| AN | lr 0.001 |")
     labels = json.loads((runs / "LL-R1" / "config.json").read_text())["environment"]["data"]
     shown = labels["train observed"][:6]  # it is not known how they were drawn
-    assert llr.startswith(f"| LL-R | 10 | {shown} | {' | '.join(cells)} | 1, 2 | `python main.py ")
+    maps = " | ".join(cells)
+    assert llr.startswith(f"| LL-R | delta_rel 10; lr 0.001 | {shown} | {maps} | 1, 2 | `python ")
 
 
 def test_every_command_of_the_report_gives_the_settings_of_its_run(runs):

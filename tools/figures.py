@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +15,7 @@ import cli
 from cli import UserError
 from files import write_atomically
 from record import RunRecord
-from tools.report import Run, group_by_method, method_name, read_runs
+from tools.finished import Run, group_by_method, method_name, read_runs
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -26,6 +27,7 @@ COLORS = {  # Okabe and Ito's, which colour-blind people can tell apart
     "LL-Cp": "#CC79A7",
     "full labels": "#009E73",
 }
+OTHERS = ("#56B4E9", "#000000", "#F0E442", "#999999")  # of methods that have none of their own
 LABELS = {
     "loss_fn": ("false negatives", "#D55E00"),
     "loss_tn": ("true negatives", "#0072B2"),
@@ -46,14 +48,17 @@ def draw_memorization(runs: Sequence[Run], path: Path) -> None:
 
     figure = Figure(figsize=(13, 3.9), layout="constrained")
     left, middle, right = figure.subplots(1, 3)
-    for group in group_by_method(runs):
+    groups = group_by_method(runs)
+    others = {method_name(group[0].config) for group in groups} - COLORS.keys()
+    colors = {**COLORS, **dict(zip(sorted(others), itertools.cycle(OTHERS), strict=False))}
+    for group in groups:
         name = method_name(group[0].config)
-        _band(left, group, "val_map", name, COLORS[name])
+        _band(left, group, "val_map", name, colors[name])
         if name == "AN":
             for column, (label, color) in LABELS.items():
                 _band(middle, group, column, label, color)
         elif name != "full labels":
-            _band(right, group, "selected_precision", name, COLORS[name], scale=100)
+            _band(right, group, "selected_precision", name, colors[name], scale=100)
     left.set(title="Learning first, memorizing later", ylabel="validation mAP (%)")
     middle.set(title="Unobserved labels under Assume Negative", ylabel="mean loss")
     right.set(title="What the schemes select", ylabel="truly positive (%)", ylim=(0, 102))

@@ -1,0 +1,67 @@
+#!/usr/bin/env bash
+# Choose the setting of every method on digits by validation mAP: three values each, on seed 0.
+#
+#     scripts/tune_methods.sh            # trains what is not there yet, under a minute a run
+#     JOBS=2 scripts/tune_methods.sh     # two runs at a time
+#
+# Stopped and started again, it goes on where it was. Runs that fail are named at the end.
+set -u
+cd "$(dirname "$0")/.." || exit 1
+JOBS=${JOBS:-1}
+SEED=${SEED:-0}
+RESULTS=${RESULTS:-results/sweep_digits}
+FAILED=$(mktemp) || exit 1
+trap 'rm -f "$FAILED"' EXIT
+export RESULTS FAILED OMP_NUM_THREADS=${OMP_NUM_THREADS:-1} # as the committed records
+
+# the method, ending in the flag that is tuned: its three values
+GRID="
+AN --lr                            : 0.0005 0.001 0.002
+AN --train_set_variant clean --lr  : 0.0005 0.001 0.002
+IU --lr                            : 0.0005 0.001 0.002
+WAN --lr                           : 0.0005 0.001 0.002
+LSAN --ls_coef                     : 0.05 0.1 0.2
+EPR --lr                           : 0.0005 0.001 0.002
+ROLE --lr                          : 0.0005 0.001 0.002
+EM --em_alpha                      : 0.05 0.1 0.2
+EM+APL --em_alpha 0.1 --apl_beta   : 0.02 0.2 0.9
+ASL --gammas                       : 0,1 0,2 0,4
+CSL --topk                         : 1 2 3
+LL-R --delta_rel                   : 1.5 2 2.5
+LL-Ct --delta_rel                  : 1.5 2 2.5
+LL-Cp --delta_rel                  : 0.5 1 1.5
+AN --boostlu                       : 2 5 10
+LL-R --boostlu                     : 2 5 10
+LL-Ct --boostlu                    : 2 5 10
+LL-Cp --boostlu                    : 2 5 10
+"
+
+runs() { # the flags of each run, a line a run
+    while IFS=: read -r method values; do
+        method=${method%%  *} # without the spaces at its end
+        for value in $values; do
+            name=${method// --/_}-$value
+            name=" --exp_name ${name// /-}_seed$SEED"
+            [[ $method == *--lr || $method == *--delta_rel ]] && name= # the usual name says it
+            echo "--mod_scheme $method $value --seed $SEED$name"
+        done
+    done <<<"$GRID"
+}
+
+train() { # the run with these flags, all in one word
+    # shellcheck disable=SC2086
+    python main.py --dataset digits $1 --save_path "$RESULTS" --resume
+    status=$?
+    ((status >= 128)) && exit 255 # stopped by a signal: no other run is started then
+    ((status)) && echo "failed: $1" >>"$FAILED"
+    exit 0
+}
+export -f train
+
+# shellcheck disable=SC2016  # the shell that xargs starts expands it
+runs | xargs -P "$JOBS" -I{} bash -c 'train "$1"' _ {} || exit
+python -m tools.report "$RESULTS"
+if [[ -s $FAILED ]]; then
+    cat "$FAILED" >&2
+    exit 1
+fi

@@ -1,0 +1,187 @@
+"""Finished runs as their records tell of them: which are one method's, and what it is called."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import re
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from cli import UserError, printable
+from config import Config, command, read_config
+from data.draw import Draw
+from naming import written
+from recipes import SCHEMES
+from record import RunRecord
+
+PAPERS, ALL, NOT_RECORDED = "1+, 0-", "all", "not recorded"  # labels that need no column
+
+
+class Run(NamedTuple):
+    """A finished run: its settings, its folder being where it was found, and its summary."""
+
+    config: Config
+    summary: dict[str, Any]
+    data: Mapping[str, Any]  # digests of all its data, by name; none in a record of earlier times
+    drawn: Any  # how the observed labels were drawn, as `Draw.record` says it, where known
+
+    @property
+    def used(self) -> dict[str, Any]:
+        """The digests of the data that made the result: of two kinds of labels, the one in use."""
+        other = {"clean": "observed", "observed": "truth"}
+        unused = {
+            f"train {other[self.config.train_set_variant]}",
+            f"val {other[self.config.val_set_variant]}",
+            "test truth" if self.data.get("test truth") == "none" else "test observed",
+        }
+        return {name: digest for name, digest in self.data.items() if name not in unused}
+
+    @property
+    def kind(self) -> tuple[str, str]:
+        """What is the same in all runs that differ in the seed alone: settings, and data."""
+        settings = dataclasses.replace(self.config, seed=0)
+        return command(settings), json.dumps(self.used, sort_keys=True)
+
+
+def read_runs(*folders: Path) -> list[Run]:
+    """The finished runs below these folders. Raises UserError where one holds none."""
+    return _once_each([run for folder in folders for run in _read_folder(folder)])
+
+
+def _read_folder(folder: Path) -> list[Run]:
+    if not os.path.isdir(folder):
+        raise UserError(f"there is no folder {folder}")
+    runs = []
+    for path in sorted(folder.glob("**/summary.json")):
+        record = RunRecord(path.parent)
+        summary = record.read_summary()
+        if summary is None:  # gone since it was listed
+            continue
+        config = read_config(path.with_name("config.json"))
+        _check_fits(config, summary, path)
+        about = record.read_config()["environment"]
+        data = about["data"] if isinstance(about.get("data"), dict) else {}
+        root, name = str(path.parents[1]), path.parent.name
+        config = dataclasses.replace(config, save_path=root, exp_name=name)
+        runs.append(Run(config, summary, data, about.get("drawn")))
+    if not runs:
+        raise UserError(f"{folder} holds no finished run (no summary.json below it)")
+    return runs
+
+
+def _once_each(runs: Sequence[Run]) -> list[Run]:
+    """The runs without those that repeat another's kind and seed, of which a warning tells."""
+    first: dict[tuple, Run] = {}
+    for run in runs:
+        kept = first.setdefault((run.kind, run.config.seed), run)
+        if kept is not run:
+            where = f"{run.config.run_dir} repeats {kept.config.run_dir}"
+            print(f"warning: {printable(where)}: left out", file=sys.stderr)
+    return list(first.values())
+
+
+def _check_fits(config: Config, summary: dict[str, Any], path: Path) -> None:
+    """Raise UserError where the settings and the result beside them are not of the same run."""
+    for name in ("dataset", "mod_scheme", "delta_rel", "optimizer", "lr", "bsize", "seed"):
+        if name in summary and summary[name] != getattr(config, name):
+            raise UserError(
+                f"{path} is of a run with {name} {summary[name]}, its config.json says "
+                f"{getattr(config, name)}: run it again"
+            )
+
+
+def group_by_method(runs: Sequence[Run]) -> list[list[Run]]:
+    """Runs that differ in the seed alone together, ordered by scheme, full labels last."""
+    groups: dict[tuple, list[Run]] = {}
+    for run in runs:
+        groups.setdefault(run.kind, []).append(run)
+    return sorted(groups.values(), key=lambda group: _rank(group[0]))
+
+
+def method_name(config: Config) -> str:
+    """What the papers call the method: the scheme, and what is done beside it."""
+    name = " ".join(filter(None, [config.mod_scheme, config.mode]))
+    if config.mod_scheme == "AN" and config.train_set_variant == "clean":
+        name = "full labels"
+    if config.boostlu != 1:
+        name = f"BoostLU + {name}"
+    if config.use_feats or (config.linear_init and not config.num_epochs):
+        return f"linear {name}"
+    return f"LinearInit + {name}" if config.linear_init else name
+
+
+def setting(config: Config) -> str:
+    """The scheme's options that the run used, BoostLU's factor, and a learning rate of its own.
+
+    What the method's name says is left out, and a word that is the default.
+    """
+    usual = SCHEMES[config.mod_scheme]
+    shown = {
+        name: Path(value).name if name == "prior" else value
+        for name, value in config.options.items()
+        if value is not None and not (isinstance(value, str) and value == usual[name])
+    }
+    for name in _unused(config):
+        shown.pop(name, None)
+    if config.boostlu != 1:
+        shown["boostlu"] = config.boostlu
+    if "--lr" in shlex.split(command(config)):
+        shown["lr"] = config.lr
+    return "; ".join(f"{name} {written(value)}" for name, value in shown.items())
+
+
+def _unused(config: Config) -> tuple[str, ...]:
+    """Options of CSL that its mode, which the name says, or the lack of a prior makes idle."""
+    if config.mode != "selective":
+        return "mode", "topk", "prior", "prior_threshold"
+    return ("mode",) if config.prior else ("mode", "prior_threshold")
+
+
+def labels_name(run: Run) -> str:
+    """Which labels of the training images a run was given, in short."""
+    truth, observed = (run.data.get(f"train {kind}") for kind in ("truth", "observed"))
+    draw = _draw(run.drawn)
+    if observed is None:
+        return NOT_RECORDED
+    if draw is None and truth in (observed, "none"):
+        return "as annotated"
+    if run.config.train_set_variant == "clean":
+        return ALL
+    return str(observed)[:6] if draw is None else _in_short(draw)
+
+
+def _draw(drawn: Any) -> Draw | None:
+    """The draw that a record tells of, or None."""
+    try:
+        return Draw(**drawn)
+    except (TypeError, UserError):  # there is none, or it is not what a run writes
+        return None
+
+
+def _in_short(draw: Draw) -> str:
+    if draw.fpc is not None:
+        kept = f"FPC {draw.fpc}"
+    elif draw.rps is not None:
+        kept = f"RPS {draw.rps:g}"
+    elif draw.share is not None:
+        kept = f"share {100 * draw.share:g} %"
+    else:
+        numbers = (ALL if n == -1 else n for n in (draw.num_pos, draw.num_neg))
+        kept = "{}+, {}-".format(*numbers)
+    return kept if draw.seed == Draw.seed else f"{kept}, seed {draw.seed}"
+
+
+def _rank(run: Run) -> tuple:
+    """A method alone comes before what is done beside it, and "topk 2" before "topk 10"."""
+    config, labels, name = run.config, labels_name(run), method_name(run.config)
+    full = name.endswith("full labels")
+    unusual = labels not in (PAPERS, NOT_RECORDED)
+    method = list(SCHEMES).index(config.mod_scheme), name.count(" + "), name
+    words = re.split(r"(\d+(?:\.\d+)?)", setting(config))  # every other one is a number
+    numbers = [float(word) if place % 2 else word for place, word in enumerate(words)]
+    return config.dataset, full, unusual, labels, *method, numbers
