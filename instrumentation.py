@@ -204,17 +204,21 @@ def draw_curves(rows: Sequence[Mapping[str, Any]], best_epoch: int, title: str, 
     panels = {label: panel for label, panel in CURVES.items() if known(panel)}
     figure = Figure(figsize=(4.2 * len(panels), 3.6), layout="constrained")
     before = sum(row["phase"] != rows[-1]["phase"] for row in rows)
+    phases = [slice(before), slice(before, None)]  # a line for each: what it counts begins anew
     epochs = [place - before for place in range(1, len(rows) + 1)]
     grid = figure.subplots(1, len(panels), squeeze=False)
     for axes, (label, panel) in zip(grid[0], panels.items(), strict=True):
         for column in known(panel):
             name, color = panel[column]
             values = [np.nan if row[column] is None else row[column] for row in rows]
-            axes.plot(epochs, values, marker="o", markersize=3, color=color, label=name)
-        if before:
-            axes.axvspan(epochs[0] - 0.5, 0.5, color="0.94", label="linear phase")
+            for phase, shown in zip(phases, (None, name), strict=True):
+                style = {"marker": "o", "markersize": 3, "color": color, "label": shown}
+                axes.plot(epochs[phase], values[phase], **style)
         axes.axvline(best_epoch, color="0.7", linewidth=1, linestyle=":", label="best epoch")
-        axes.set(xlabel="epoch", ylabel=label, ylim=(0, None))
+        axes.set(xlabel="epoch of fine-tuning" if before else "epoch", ylabel=label, ylim=(0, None))
+        if before:
+            axes.axvspan(epochs[0] - 0.5, 0.5, color="0.94", zorder=0)
+            axes.set_title("head alone, then all", fontsize="small", loc="left")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.spines[["top", "right"]].set_visible(False)
         axes.legend(frameon=False, fontsize="small")
