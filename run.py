@@ -75,6 +75,12 @@ class Run:
         return self.state.phase == self.phases[-1]
 
     @property
+    def phases_left(self) -> tuple[Phase, ...]:
+        """The phases that are not over; the last one is among them in any case."""
+        is_over = self.is_trained and not self.is_last_phase
+        return self.phases[self.phases.index(self.state.phase) + is_over :]
+
+    @property
     def best_epoch(self) -> int:
         """The first epoch of the phase with the highest validation mAP so far."""
         return 1 + int(np.argmax([row[self.config.chosen_by] for row in self.state.phase_rows]))

@@ -121,9 +121,7 @@ def load_run(run_dir: str | Path) -> tuple[ImageClassifier, Config, tuple[str, .
 
 def _train(run: Run) -> None:
     """Train the phases that are left, each until its last epoch or the early stop."""
-    for phase in run.phases[run.phases.index(run.state.phase) :]:
-        if phase == run.state.phase and run.is_trained and not run.is_last_phase:
-            continue  # it was resumed at its end
+    for phase in run.phases_left:
         run.begin(phase)
         while not run.is_trained:
             _keep(run, _run_epoch(run))

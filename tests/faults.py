@@ -28,6 +28,7 @@ from typing import Any
 import cli
 import main
 from config import Config
+from naming import written
 
 KILLED = -signal.SIGKILL
 KINDS = ("half", "fsync", "rename", "renamed")  # inside a write, and before or after what follows
@@ -52,7 +53,7 @@ class Fault:
 def words_of(config: Config, *actions: str) -> list[str]:
     """The command line of these settings."""
     settings = {name: value for name, value in config.settings().items() if name != "weights"}
-    pairs = ((f"--{name}", str(value)) for name, value in settings.items())
+    pairs = ((f"--{name}", written(value)) for name, value in settings.items())
     return [*itertools.chain.from_iterable(pairs), *actions]
 
 

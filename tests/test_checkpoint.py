@@ -9,12 +9,13 @@ import torch
 from torch import nn
 
 import checkpoint
-from checkpoint import State, read_best, restore_best
+from checkpoint import State, read_best, read_checkpoint, restore_best
 from cli import UserError
 from folder import BEST, LAST, PREVIOUS
 from label_store import LabelStore
 from losses import build_scheme
 from models import ImageClassifier, load_tensors, parameter_groups
+from phases import FINETUNE, LINEAR, Phase
 from record import METRICS
 from tests.tiny import assert_same_tensors
 
@@ -22,20 +23,25 @@ HUMAN = np.eye(6, 3, dtype=np.int8)
 IMAGES = torch.randint(
     0, 256, (6, 3, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
 )
+TUNED = Phase(FINETUNE, epochs=9, lr=0.01, lr_mult=10.0, bsize=6, scheme="LL-Cp")
+HEAD = TUNED._replace(name=LINEAR, lr=0.1, lr_mult=1.0)
+ROW = dict.fromkeys(METRICS) | {"phase": FINETUNE}
 
 
-def new_state(optimizer="adam", seed=0):
-    """A small LL-Cp run before its first epoch."""
+def new_state(optimizer="adam", seed=0, phase=TUNED, rows=()):
+    """A small LL-Cp run before the first epoch of a phase."""
     torch.manual_seed(seed)
     backbone = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU())
     model = ImageClassifier(backbone, num_features=4, num_classes=3)
     scheme = build_scheme("LL-Cp", num_classes=3, delta_rel=20)
-    groups = parameter_groups(model, scheme, lr=0.01, lr_mult=10)
+    model.freeze(phase.is_linear)
+    groups = parameter_groups(model, scheme, phase.lr, phase.lr_mult)
     kinds = {"adam": torch.optim.Adam, "sgd": torch.optim.SGD}
     options = {"momentum": 0.9} if optimizer == "sgd" else {}
     scaler = torch.amp.GradScaler("cpu", enabled=False)
     labels = LabelStore(HUMAN, None)
-    return State(model, model, scheme, kinds[optimizer](groups, **options), scaler, labels)
+    made = kinds[optimizer](groups, **options)
+    return State(phase, model, model, scheme, made, scaler, labels, list(rows))
 
 
 def train(state, epochs=1):
@@ -51,9 +57,16 @@ def train(state, epochs=1):
         out.loss.backward()
         state.optimizer.step()
         state.labels.correct(index, out.selected)
-        facts = {"epoch": epoch, "train_loss": out.loss.item()}
+        facts = {"epoch": epoch, "phase": state.phase.name, "train_loss": out.loss.item()}
         state.rows.append(dict.fromkeys(METRICS) | facts)
     return state
+
+
+def take_up(state, folder):
+    """Go on from the folder's checkpoint; the result is its name."""
+    found = read_checkpoint(folder)
+    state.take(found)
+    return found.path.name
 
 
 def everything(state):
@@ -78,7 +91,7 @@ def test_a_run_goes_on_exactly(tmp_path, optimizer):
     first = train(new_state(optimizer), 2)
     first.save(tmp_path)
     second = new_state(optimizer, seed=1)
-    assert second.load(tmp_path) == LAST
+    assert take_up(second, tmp_path) == LAST
     assert everything(second) == everything(first)
     assert second.epoch == 2
     assert everything(train(second, 2)) == everything(train(first, 2))
@@ -86,10 +99,7 @@ def test_a_run_goes_on_exactly(tmp_path, optimizer):
 
 
 def test_nothing_there_is_no_checkpoint(tmp_path):
-    state = new_state()
-    before = everything(state)
-    assert state.load(tmp_path) == ""
-    assert (state.epoch, everything(state)) == (0, before)
+    assert read_checkpoint(tmp_path) is None
 
 
 def test_checkpoints_are_tensors_and_plain_values(tmp_path):
@@ -117,7 +127,7 @@ def saved_run(folder, epochs=2):
 
 def everything_of(folder):
     state = new_state(seed=1)
-    state.load(folder)
+    take_up(state, folder)
     return everything(state)
 
 
@@ -149,7 +159,8 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(tmp_path, how):
     first, _ = saved_run(tmp_path)
     damage(tmp_path / LAST, how)
     state = new_state(seed=1)
-    assert state.load(tmp_path) == PREVIOUS
+    assert take_up(state, tmp_path) == PREVIOUS
+    assert state.last_is_damaged == (how != "missing")
     assert everything(state) == first
 
 
@@ -158,18 +169,15 @@ def test_two_damaged_checkpoints_cost_one_line(tmp_path, how):
     saved_run(tmp_path)
     for name in (LAST, PREVIOUS):
         damage(tmp_path / name, how)
-    state = new_state()
-    before = everything(state)
     with pytest.raises(UserError, match=f"{tmp_path}: .*{LAST} and {PREVIOUS}.*--overwrite") as e:
-        state.load(tmp_path)
+        read_checkpoint(tmp_path)
     assert len(str(e.value).splitlines()) == 1
-    assert everything(state) == before
 
 
 def test_a_failed_save_leaves_a_checkpoint(tmp_path, monkeypatch):
     _, second = saved_run(tmp_path)
     state = new_state(seed=1)
-    state.load(tmp_path)
+    take_up(state, tmp_path)
     with monkeypatch.context() as patched:
         patched.setattr(os, "fsync", fail)
         with pytest.raises(UserError, match="No space left on device"):
@@ -182,7 +190,7 @@ def test_a_damaged_checkpoint_never_displaces_the_good_one_before(tmp_path, monk
     first, _ = saved_run(tmp_path)
     damage(tmp_path / LAST, "cut off")
     state = new_state(seed=1)
-    state.load(tmp_path)
+    take_up(state, tmp_path)
     with monkeypatch.context() as patched:
         patched.setattr(os, "fsync", fail)
         with pytest.raises(UserError, match="No space left on device"):
@@ -200,14 +208,14 @@ def test_a_checkpoint_of_other_data_costs_one_line(tmp_path):
     state = new_state()
     state.labels = LabelStore(np.eye(7, 3, dtype=np.int8), None)
     with pytest.raises(UserError, match=LAST) as caught:
-        state.load(tmp_path)
+        take_up(state, tmp_path)
     assert len(str(caught.value).splitlines()) == 1
 
 
 def test_a_best_model_is_no_checkpoint(tmp_path):
     train(new_state()).save_model(tmp_path / LAST, ("a", "b", "c"))
     with pytest.raises(UserError, match=LAST):
-        new_state().load(tmp_path)
+        take_up(new_state(), tmp_path)
 
 
 def test_a_payload_in_a_checkpoint_is_not_run(tmp_path):
@@ -217,7 +225,7 @@ def test_a_payload_in_a_checkpoint_is_not_run(tmp_path):
 
     torch.save({"model": Payload()}, tmp_path / LAST)
     with pytest.raises(UserError, match="damaged"):
-        new_state().load(tmp_path)
+        take_up(new_state(), tmp_path)
     assert not (tmp_path / "ran").exists()
 
 
@@ -237,7 +245,7 @@ def test_a_single_flipped_bit_is_noticed(tmp_path):
     (tmp_path / LAST).write_bytes(content)
     torch.load(tmp_path / LAST, weights_only=True)
     state = new_state(seed=1)
-    assert state.load(tmp_path) == PREVIOUS
+    assert take_up(state, tmp_path) == PREVIOUS
     assert state.last_is_damaged
     assert everything(state) == first
 
@@ -249,9 +257,12 @@ def test_a_single_flipped_bit_is_noticed(tmp_path):
         {"rows": [1, 2]},
         {"rows": []},
         {"rows": [{"epoch": 1}]},
-        {"rows": [dict.fromkeys(METRICS) | {"epoch": 2}]},
-        {"rows": [dict.fromkeys(METRICS) | {"epoch": 1, "val_map": "x"}]},
-        {"rows": [dict.fromkeys(METRICS) | {"epoch": 1, "seconds": math.nan}]},
+        {"rows": [ROW | {"epoch": 2}]},
+        {"rows": [ROW | {"epoch": 1, "val_map": "x"}]},
+        {"rows": [ROW | {"epoch": 1, "seconds": math.nan}]},
+        {"rows": [ROW | {"epoch": 1, "phase": [1]}]},
+        {"rows": [ROW | {"epoch": 1}, ROW | {"epoch": 3}]},
+        {"rows": [ROW | {"epoch": 1, "phase": LINEAR}, ROW | {"epoch": 2}]},
         {"model": 5},
         {"model": {}},
         {"labels": []},
@@ -264,7 +275,7 @@ def test_a_crafted_checkpoint_costs_one_line(tmp_path, change):
     train(new_state()).save(tmp_path)
     checkpoint.save_tensors(tmp_path / LAST, {**load_tensors(tmp_path / LAST), **change})
     with pytest.raises(UserError, match=r"last.pt does not fit this run"):
-        new_state().load(tmp_path)
+        take_up(new_state(), tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -284,7 +295,7 @@ def test_what_pytorch_takes_up_and_fails_on_later_costs_one_line(tmp_path, chang
     change(content)
     checkpoint.save_tensors(tmp_path / LAST, content)
     with pytest.raises(UserError, match=r"last.pt does not fit this run"):
-        new_state().load(tmp_path)
+        take_up(new_state(), tmp_path)
 
 
 def test_the_best_model_comes_back(tmp_path):
@@ -343,3 +354,71 @@ def test_room_is_made_once_the_new_checkpoint_is_on_the_disk(tmp_path):
     train(state).save(tmp_path, make_room)
     assert seen == [[".json", ".tmp"]]
     assert [path.name for path in tmp_path.iterdir()] == [LAST]
+
+
+# Two phases
+
+
+def two_phases(folder, linear=2, tuned=2):
+    """A run with so many saved epochs of either phase, and the state that it ends in."""
+    state = new_state(phase=HEAD)
+    for _ in range(linear):
+        train(state).save(folder)
+    after = new_state(seed=1, rows=state.rows)
+    after.model.load_state_dict(state.model.state_dict())
+    for _ in range(tuned):
+        train(after).save(folder)
+    return after
+
+
+def test_the_epochs_of_each_phase_count_from_1(tmp_path):
+    state = two_phases(tmp_path)
+    found = read_checkpoint(tmp_path)
+    rows = [(row["phase"], row["epoch"]) for row in found.content["rows"]]
+    assert rows == [(LINEAR, 1), (LINEAR, 2), (FINETUNE, 1), (FINETUNE, 2)]
+    assert found.phase == FINETUNE
+    again = new_state(seed=2)
+    again.take(found)
+    assert (again.epoch, again.kept, len(again.phase_rows)) == (2, 4, 2)
+    assert everything(again) == everything(state)
+
+
+def test_a_phase_that_is_under_way_is_gone_on_with(tmp_path):
+    first = new_state(phase=HEAD)
+    train(first).save(tmp_path)
+    second = new_state(seed=1, phase=HEAD)
+    assert read_checkpoint(tmp_path).phase == LINEAR
+    take_up(second, tmp_path)
+    assert everything(train(second, 2)) == everything(train(first, 2))
+
+
+def test_a_damaged_first_epoch_of_fine_tuning_falls_back_to_the_linear_phase(tmp_path):
+    two_phases(tmp_path, tuned=0)
+    held = load_tensors(tmp_path / LAST)
+    two_phases(tmp_path, tuned=1)
+    damage(tmp_path / LAST, "cut off")
+    found = read_checkpoint(tmp_path)
+    assert (found.path.name, found.phase, found.last_is_damaged) == (PREVIOUS, LINEAR, True)
+    state = new_state(seed=2, phase=HEAD)
+    state.take(found)
+    assert (state.epoch, state.last_is_damaged) == (2, True)
+    assert_same_tensors(state.model.state_dict(), held["model"])
+
+
+def test_the_checkpoint_of_another_phase_does_not_fit(tmp_path):
+    """Its optimizer trains other weights."""
+    two_phases(tmp_path, tuned=0)
+    with pytest.raises(UserError, match=r"last.pt does not fit this run"):
+        take_up(new_state(), tmp_path)
+
+
+def test_the_best_model_is_not_restored_from_the_same_epoch_of_another_phase(tmp_path):
+    state = two_phases(tmp_path, linear=1, tuned=1)
+    assert restore_best(state, tmp_path, 1, ("a", "b", "c"))
+    train(state)
+    assert not restore_best(state, tmp_path, 1, ("a", "b", "c"))
+    state.save(tmp_path)
+    assert restore_best(state, tmp_path, 1, ("a", "b", "c"))
+    assert_same_tensors(
+        load_tensors(tmp_path / BEST)["model"], load_tensors(tmp_path / PREVIOUS)["model"]
+    )

@@ -1,5 +1,7 @@
 """Settings: the authors' recipes and flags, what a wrong command line costs, names of runs."""
 
+import dataclasses
+import inspect
 import json
 import re
 import shlex
@@ -12,7 +14,10 @@ import pytest
 import cli
 import config
 from cli import UserError
-from config import FLAGS, parse_args
+from config import FLAGS, parse_args, read_config
+from losses import SCHEMES as LOSSES
+from losses import build_scheme, options_of
+from recipes import OPTIONS, SCHEMES
 
 REPOSITORY = Path(__file__).parent.parent
 
@@ -46,13 +51,48 @@ def test_the_authors_best_settings(dataset):
         assert (got.flip, got.weights, got.rate_base) == (True, "IMAGENET1K_V1", "unobserved")
 
 
-def test_a_folder_takes_the_recipe_of_coco(tmp_path):
-    for scheme in ("LL-R", "LL-Ct", "LL-Cp", "AN"):
-        mine, coco = (
-            parse_args(["--dataset", dataset, "--mod_scheme", scheme]).settings()
-            for dataset in (str(tmp_path), "coco")
-        )
-        assert {name for name in coco if mine[name] != coco[name]} == {"dataset", "exp_name"}
+# PAPER.md, sections 2 and 4: positives of an image, alpha of EM, w and beta of APL
+METHODS = {
+    "pascal": (1.5, 0.2, 5, 0.02),
+    "coco": (2.9, 0.1, 5, 0.9),
+    "nuswide": (1.9, 0.1, 4, 0.2),
+    "cub": (31.4, 0.01, 3, 0.4),
+}
+
+
+@pytest.mark.parametrize("dataset", METHODS)
+def test_the_settings_of_the_other_methods(dataset):
+    def options(scheme):
+        return parse_args(["--dataset", dataset, "--mod_scheme", scheme]).options
+
+    positives, alpha, start, beta = METHODS[dataset]
+    assert options("EPR") == options("ROLE") == {"expected_positives": positives}
+    assert options("EM") == {"em_alpha": alpha}
+    assert options("EM+APL") == {"em_alpha": alpha, "apl_start": start, "apl_beta": beta}
+    assert options("LSAN") == {"ls_coef": 0.1}
+    assert options("ASL") == {"gammas": (0, 4), "clip": 0.05}
+    assert options("CSL") == {
+        "mode": "selective", "gammas": (0, 1, 2), "clip": 0, "topk": 5,
+        "prior": None, "prior_threshold": 0.05,
+    }  # fmt: skip
+    assert options("AN") == options("IU") == options("WAN") == {}
+
+
+def test_digits_has_three_positives_an_image():
+    assert parse_args(["--mod_scheme", "EPR"]).expected_positives == 3
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_a_folder_takes_the_recipe_of_coco(tmp_path, scheme):
+    """But how many positives an image of it has is not known."""
+    mine, coco = (
+        parse_args(["--dataset", dataset, "--mod_scheme", scheme])
+        for dataset in (str(tmp_path), "coco")
+    )
+    unlike = {name for name in FLAGS if getattr(mine, name) != getattr(coco, name)}
+    unknown = {"expected_positives"} if scheme in ("EPR", "ROLE") else set()
+    assert unlike == {"dataset", "exp_name"} | unknown
+    assert mine.expected_positives is None
 
 
 OFFICIAL_DEFAULTS = {
@@ -169,7 +209,9 @@ def test_the_recipes_own_optimizer_keeps_the_recipes_rate(dataset, optimizer, lr
 def test_a_scheme_that_selects_nothing_says_so(capsys):
     got = short("--mod_scheme", "AN", "--delta_rel", "0.5")
     assert got.delta_rel == 0
-    assert capsys.readouterr().err == "note: AN selects no labels: --delta_rel 0.5 is not used\n"
+    assert capsys.readouterr().err == (
+        "note: AN selects no labels by their loss: --delta_rel 0.5 is not used\n"
+    )
 
 
 @pytest.mark.parametrize(
@@ -202,12 +244,240 @@ def test_settings_need_no_torch():
     assert subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY).returncode == 0
 
 
+# The options of the schemes
+
+# what losses cannot know, for it has them from the data and the phase
+FACTS = {"num_images", "num_epochs", "observed"}
+# where the command line starts from another value than losses
+OWN_DEFAULTS = {"delta_rel", "topk", "prior_threshold"}
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_the_command_line_has_the_options_of_each_scheme(scheme):
+    assert SCHEMES.keys() == LOSSES.keys()
+    taken = set(options_of(scheme)) - FACTS
+    assert set(SCHEMES[scheme]) == (set() if scheme == "AN" else taken)
+    if scheme == "AN":
+        assert taken == {"delta_rel", "rate_base"}  # taken for the large-loss schemes' sake
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_an_option_starts_from_the_default_of_its_loss(scheme):
+    defaults = inspect.signature(LOSSES[scheme]).parameters
+    for name, value in SCHEMES[scheme].items():
+        default = defaults[name].default
+        if default is not inspect.Parameter.empty and name not in OWN_DEFAULTS:
+            assert value == default, name
+
+
+def test_the_scheme_of_a_run_has_the_options_of_its_settings():
+    for scheme in SCHEMES:
+        options = short("--mod_scheme", scheme).options
+        facts = {"num_images": 5, "num_epochs": 10, "observed": None}
+        known = {name: facts[name] for name in options_of(scheme) if name in facts}
+        if scheme == "CSL":
+            options["prior_threshold"] = None  # used where a prior is given
+        build_scheme(scheme, num_classes=4, **options, **known)
+
+
+# a valid value of every option, unlike those of VOC's recipe
+OPTION_VALUES = {
+    "delta_rel": "0.7", "rate_base": "all", "expected_positives": "2.5", "ls_coef": "0.3",
+    "em_alpha": "0.7", "apl_start": "2", "apl_beta": "0.7", "gammas": "1,2", "clip": "0.2",
+    "mode": "ignore", "topk": "9", "prior": "prior.csv", "prior_threshold": "0.3",
+}  # fmt: skip
+
+
+def words_of(scheme):
+    """Flags that give the scheme and another value for each of its options."""
+    words = ["--mod_scheme", scheme]
+    for name in SCHEMES[scheme]:
+        more = ",3" if (scheme, name) == ("CSL", "gammas") else ""
+        words += [f"--{name}", OPTION_VALUES[name] + more]
+    return words
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_an_option_is_taken_by_the_schemes_that_have_it_and_refused_by_name_elsewhere(scheme):
+    usual, changed = short("--mod_scheme", scheme), short(*words_of(scheme))
+    for name in set(OPTIONS) - {"delta_rel"}:
+        if name in SCHEMES[scheme]:
+            assert getattr(changed, name) not in (None, getattr(usual, name)), name
+            continue
+        having = ", ".join(other for other in SCHEMES if name in SCHEMES[other])
+        rule = f"--{name}: {scheme} has no such option, only {having}: drop it"
+        with pytest.raises(UserError, match=re.escape(rule)):
+            short("--mod_scheme", scheme, f"--{name}", OPTION_VALUES[name])
+        assert getattr(usual, name) == ("unobserved" if name == "rate_base" else None)
+
+
+@pytest.mark.parametrize("scheme", [name for name in SCHEMES if not name.startswith("LL-")])
+def test_delta_rel_alone_is_no_mistake_where_it_does_nothing(capsys, scheme):
+    got = short("--mod_scheme", scheme, "--delta_rel", "0.5")
+    assert (got.delta_rel, got.exp_name) == (0, f"pascal_{scheme}_0_sgd_0.005_seed0")
+    assert capsys.readouterr().err == (
+        f"note: {scheme} selects no labels by their loss: --delta_rel 0.5 is not used\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected", "name"),
+    [
+        ("ASL --gammas 1,4", (1, 4), "gammas-1-4"),
+        ("ASL --gammas 0.5,4", (0.5, 4), "gammas-0.5-4"),
+        ("CSL --gammas 0,3,4", (0, 3, 4), "gammas-0-3-4"),
+        ("ASL --gammas 0,4", (0, 4), ""),
+        ("CSL --gammas 0,1,2", (0, 1, 2), ""),
+    ],
+)
+def test_gammas_are_numbers_with_commas_between_them(flags, expected, name):
+    got = short("--mod_scheme", *flags.split())
+    assert got.gammas == expected
+    plain = f"pascal_{got.mod_scheme}_0_sgd_0.005_seed0"
+    assert got.exp_name == (f"{plain}_{name}" if name else plain)
+
+
+# --final_rate
+
+
+def test_the_final_rate_is_reached_in_the_last_epoch_whatever_their_number():
+    got = short("--final_rate", "1.8")
+    assert (got.num_epochs, got.delta_rel) == (10, 0.2)
+    assert got.exp_name == short("--delta_rel", "0.2").exp_name
+    for epochs in (2, 3, 7, 10, 11, 13, 20, 37, 100):
+        for final in (0, 0.1, 0.7, 1.8, 33.3, 99.9, 100):
+            delta = short("--final_rate", str(final), "--num_epochs", str(epochs)).delta_rel
+            scheme = build_scheme("LL-R", num_classes=4, delta_rel=delta)
+            assert scheme.rate(epochs) == pytest.approx(final / 100, rel=1e-12)
+
+
+@pytest.mark.parametrize("scheme", ["LL-Ct", "LL-Cp"])
+def test_the_final_rate_of_the_other_large_loss_schemes(scheme):
+    assert short("--mod_scheme", scheme, "--final_rate", "1.8").delta_rel == 0.2
+
+
+def test_the_final_rate_is_written_down_as_delta_rel(tmp_path):
+    got = short("--final_rate", "1.8", "--num_epochs", "5")
+    assert "final_rate" not in got.settings()
+    assert "final_rate" not in config.command(got)
+    again = parse_args(["--config", save(tmp_path, got.settings())])
+    assert (again.delta_rel, again.final_rate) == (0.45, None)
+    # more epochs without it: the share of an epoch is what was saved
+    longer = parse_args(["--config", str(tmp_path / "config.json"), "--num_epochs", "10"])
+    assert longer.delta_rel == 0.45
+
+
+def test_a_final_rate_takes_the_place_of_a_saved_delta_rel(tmp_path):
+    path = save(tmp_path, short("--delta_rel", "0.7").settings())
+    assert parse_args(["--config", path, "--final_rate", "1.8"]).delta_rel == 0.2
+
+
+def test_the_final_rate_of_a_linear_phase_alone_counts_on_its_epochs():
+    flags = ("--num_epochs", "0", "--linear_init", "5", "--final_rate", "2")
+    assert short(*flags).delta_rel == 0.5
+    assert short("--linear_init", "5", "--final_rate", "1.8").delta_rel == 0.2
+
+
+# The linear phase
+
+LINEAR = ("linear_init", "linear_lr", "linear_bsize", "linear_scheme")
+
+
+def linear(*argv):
+    got = short(*argv)
+    return tuple(getattr(got, name) for name in LINEAR)
+
+
+def test_the_linear_phase_learns_like_the_head_unless_told_otherwise():
+    assert linear() == (0, None, None, None)
+    assert linear("--linear_init", "25") == (25, 0.05, 16, "same")
+    assert linear("--linear_init", "25", "--lr", "0.1", "--bsize", "8") == (25, 1, 8, "same")
+    assert linear("--linear_init", "25", "--lr_mult", "2")[1] == 0.01
+    given = "--linear_init 3 --linear_lr 0.3 --linear_bsize 64 --linear_scheme AN"
+    assert linear(*given.split()) == (3, 0.3, 64, "AN")
+
+
+def test_a_saved_linear_phase_follows_what_it_came_from(tmp_path):
+    path = save(tmp_path, short("--linear_init", "5").settings())
+
+    def again(*argv):
+        got = parse_args(["--config", path, *argv])
+        return tuple(getattr(got, name) for name in LINEAR)
+
+    assert again() == (5, 0.05, 16, "same")
+    assert again("--lr", "0.1") == (5, 1, 16, "same")
+    assert again("--lr_mult", "2") == (5, 0.01, 16, "same")
+    assert again("--bsize", "8") == (5, 0.05, 8, "same")
+    assert again("--optimizer", "adam") == (5, 1e-4, 16, "same")
+    assert again("--linear_init", "0") == (0, None, None, None)
+    assert again("--linear_init", "7", "--linear_lr", "0.3") == (7, 0.3, 16, "same")
+
+
+def test_a_linear_phase_may_be_all_there_is():
+    got = short("--num_epochs", "0", "--linear_init", "5")
+    assert (got.num_epochs, got.linear_init) == (0, 5)
+    assert got.exp_name != short("--linear_init", "5").exp_name
+
+
+def test_assume_negative_is_the_same_scheme_in_a_linear_phase_alone():
+    flags = "--mod_scheme AN --num_epochs 0 --linear_init 3 --linear_scheme AN"
+    assert short(*flags.split()).linear_scheme == "AN"
+
+
+def test_linear_phases_of_the_same_settings_share_a_name():
+    plain = short("--linear_init", "5")
+    assert plain.exp_name == "pascal_LL-R_0.2_sgd_0.005_seed0_linear_init-5"
+    same = "--linear_init 5 --linear_lr 0.05 --linear_bsize 16 --linear_scheme same"
+    assert short(*same.split()).exp_name == plain.exp_name
+
+
+# digits with other labels
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected", "name"),
+    [
+        ("", (None, None), ""),
+        ("--fpc 50", (50, None), "_fpc-50"),
+        ("--rps 0.25", (None, 0.25), "_rps-0.25"),
+    ],
+)
+def test_digits_may_be_drawn_otherwise(flags, expected, name):
+    got = parse_args(flags.split())
+    assert (got.fpc, got.rps) == expected
+    assert got.exp_name == f"digits_LL-R_2.5_adam_0.001_seed0{name}"
+
+
+@pytest.mark.parametrize("flag", ["--fpc 50", "--rps 0.5"])
+def test_other_sets_are_drawn_by_data_observe(tmp_path, flag):
+    for dataset in ("coco", str(tmp_path)):
+        with pytest.raises(UserError, match=f"python -m data.observe FOLDER {flag}$") as caught:
+            parse_args(["--dataset", dataset, *flag.split()])
+        assert str(caught.value).startswith(f"{flag.split()[0]}: only digits is drawn")
+
+
+def test_a_saved_draw_of_digits_makes_room_for_another(tmp_path):
+    path = save(tmp_path, parse_args(["--fpc", "50"]).settings())
+    dropped = parse_args(["--config", path, "--rps", "0.5"])
+    assert (dropped.fpc, dropped.rps) == (None, 0.5)
+    assert parse_args(["--config", path, "--dataset", "coco"]).fpc is None
+    assert parse_args(["--config", path, "--dataset", "digits"]).fpc == 50
+
+
 # Names of runs: every flag is changed in turn
 
 NEW = {
+    **OPTION_VALUES,
     "dataset": "coco",
     "data_root": "elsewhere",
+    "fpc": "3",
+    "rps": "0.5",
+    "mod_scheme": "LL-Ct",
+    "arch": "resnet101",
     "weights": "IMAGENET1K_V2",
+    "boostlu": "5",
+    "linear_lr": "0.3",
+    "linear_bsize": "64",
     "save_path": "elsewhere",
 }
 
@@ -224,21 +494,36 @@ def another(name, value):
     return value + 1 if isinstance(value, int) else value / 2
 
 
-CHANGEABLE = [name for name in FLAGS if name not in ("exp_name", "config")]
+def base_of(name):
+    """Flags of a run that has this setting."""
+    if name in ("fpc", "rps"):
+        return ("--dataset", "digits")
+    if name in LINEAR[1:]:
+        return ("--linear_init", "5")
+    if name in OPTIONS:
+        return ("--mod_scheme", next(one for one in SCHEMES if name in SCHEMES[one]))
+    return ()
+
+
+# final_rate is another way to write delta_rel
+CHANGEABLE = [name for name in FLAGS if name not in ("exp_name", "config", "final_rate")]
+BASES = {name: short(*base_of(name)) for name in CHANGEABLE}
 VARIANTS = {
-    name: short(f"--{name}", str(another(name, getattr(short(), name)))) for name in CHANGEABLE
+    name: short(*base_of(name), f"--{name}", str(another(name, getattr(BASES[name], name))))
+    for name in CHANGEABLE
 }
 
 
 def test_every_change_of_a_flag_is_one():
     for name, variant in VARIANTS.items():
-        assert getattr(variant, name) != getattr(short(), name), name
+        assert getattr(variant, name) not in (None, getattr(BASES[name], name)), name
 
 
 def test_runs_share_a_name_only_if_they_do_the_same():
     matter = [name for name in CHANGEABLE if FLAGS[name].metadata["names_run"]]
-    names = [short().exp_name, *(VARIANTS[name].exp_name for name in matter)]
-    assert len(matter) > 25
+    bases = {base.exp_name for base in BASES.values()}
+    names = [*bases, *(VARIANTS[name].exp_name for name in matter)]
+    assert len(matter) > 45
     assert len(set(names)) == len(names)
 
 
@@ -246,6 +531,7 @@ def test_settings_that_change_no_result_leave_the_name_alone():
     same = [name for name in CHANGEABLE if not FLAGS[name].metadata["names_run"]]
     assert {"num_workers", "device", "save_path", "resume", "tensorboard", "cache"} <= set(same)
     assert {VARIANTS[name].exp_name for name in same} == {short().exp_name}
+    assert {BASES[name].exp_name for name in same} == {short().exp_name}
 
 
 def test_names_are_those_of_the_design():
@@ -256,7 +542,8 @@ def test_names_are_those_of_the_design():
 
 
 def test_a_name_stays_short_and_unlike_others_whatever_differs():
-    left_out = ("overwrite", "use_pretrained")  # they contradict --resume and --weights
+    left_out = {"overwrite", "use_pretrained", "use_feats", "fpc", "rps"}  # they contradict others
+    left_out |= set(OPTIONS) - set(SCHEMES["LL-Ct"])
     words = [f"--{n}={getattr(VARIANTS[n], n)}" for n in CHANGEABLE if n not in left_out]
     first, second = (parse_args([*words, "--bsize", size]).exp_name for size in ("8", "9"))
     assert first != second
@@ -301,9 +588,16 @@ def test_a_folder_called_like_a_value_does_not_rename_the_run(tmp_path, monkeypa
 # The shortest command, the table of settings
 
 
-@pytest.mark.parametrize("name", CHANGEABLE)
-def test_the_shortest_command_gives_the_same_run(name):
-    first = VARIANTS[name]
+def everything(scheme):
+    """A run of the scheme in which all that may be changed is."""
+    more = "--linear_init 3 --linear_scheme AN --linear_bsize 64 --linear_lr 0.3 --boostlu 5"
+    return short("--dataset", "cub", *words_of(scheme), *more.split())
+
+
+@pytest.mark.parametrize(
+    "first", [*VARIANTS.values(), *map(everything, SCHEMES)], ids=[*VARIANTS, *SCHEMES]
+)
+def test_the_shortest_command_gives_the_same_run(first):
     python, script, *argv = shlex.split(config.command(first))
     assert (python, script) == ("python", "main.py")
     second = parse_args(argv)
@@ -312,13 +606,27 @@ def test_the_shortest_command_gives_the_same_run(name):
     assert second.exp_name == first.exp_name
 
 
+def test_the_shortest_command_of_a_recipe_names_data_set_and_scheme_alone():
+    for scheme in SCHEMES:
+        shortest = f"python main.py --dataset pascal --mod_scheme {scheme}"
+        assert config.command(short("--mod_scheme", scheme)) == shortest
+
+
 @pytest.mark.parametrize("name", [n for n in CHANGEABLE if FLAGS[n].metadata["names_run"]])
 def test_the_table_marks_what_differs_from_the_recipe(name):
     lines = config.describe(VARIANTS[name]).splitlines()
     shown = {line[4:].split()[0]: line[2] for line in lines if line.startswith("  ")}
-    assert shown.keys() == short().settings().keys()
+    assert shown.keys() == VARIANTS[name].settings().keys()
     assert name in ("dataset", "mod_scheme") or shown[name] == "*"
-    assert not re.search(r"^  \*", config.describe(short()), re.MULTILINE)
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_the_table_of_a_recipe_marks_nothing(scheme):
+    table = config.describe(short("--mod_scheme", scheme))
+    assert not re.search(r"^  \*", table, re.MULTILINE)
+    shown = {line[4:].split()[0] for line in table.splitlines() if line.startswith("  ")}
+    own = {name for name, value in SCHEMES[scheme].items() if value is not None or name != "prior"}
+    assert shown & set(OPTIONS) == own | {"delta_rel", "rate_base"}
 
 
 # --config
@@ -340,6 +648,40 @@ def test_a_saved_run_comes_back_whole(tmp_path, capsys, name):
     again = parse_args(["--config", save(tmp_path, saved.settings())])
     assert again.settings() == saved.settings()
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_a_saved_run_of_every_scheme_comes_back_whole(tmp_path, capsys, scheme):
+    saved = everything(scheme)
+    assert set(SCHEMES[scheme]) <= saved.settings().keys()
+    path = save(tmp_path, saved.settings())
+    assert parse_args(["--config", path]) == dataclasses.replace(saved, config=path)
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_another_scheme_drops_the_options_of_the_saved_one(tmp_path, capsys, scheme):
+    path = save(tmp_path, short(*words_of(scheme)).settings())
+    for other in SCHEMES:
+        if other != scheme:
+            got = parse_args(["--config", path, "--mod_scheme", other])
+            assert got.settings() == short("--mod_scheme", other).settings()
+    assert capsys.readouterr().err == ""
+
+
+OLD_RUNS = sorted(REPOSITORY.glob("results/*digits/*/config.json"))
+
+
+@pytest.mark.parametrize("path", OLD_RUNS, ids=[path.parent.name for path in OLD_RUNS])
+def test_a_run_of_an_earlier_version_is_read_and_keeps_its_name(tmp_path, path):
+    saved = json.loads(path.read_text())
+    assert read_config(path).exp_name == saved.pop("exp_name") == path.parent.name
+    assert read_config(save(tmp_path, saved)).exp_name == path.parent.name
+    assert parse_args(["--config", str(path)]).exp_name == path.parent.name
+
+
+def test_runs_of_an_earlier_version_are_there():
+    assert len(OLD_RUNS) >= 24
 
 
 @pytest.mark.parametrize("flag", ["--exp_name=-x", "--exp_name=--lr", "--save_path=-out"])
@@ -389,6 +731,21 @@ def test_a_run_from_scratch_may_be_repeated_with_weights(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("before", "after", "weights"),
+    [
+        ("resnet50", "timm.resnet18", "pretrained"),
+        ("timm.resnet18", "resnet50", "IMAGENET1K_V1"),
+        ("resnet50", "resnet101", "IMAGENET1K_V1"),
+    ],
+)
+def test_another_network_takes_its_own_weights(tmp_path, before, after, weights):
+    path = save(tmp_path, short("--arch", before).settings())
+    assert parse_args(["--config", path, "--arch", after]).weights == weights
+    scratch = save(tmp_path, short("--arch", before, "--use_pretrained", "false").settings())
+    assert parse_args(["--config", scratch, "--arch", after]).weights == "none"
+
+
+@pytest.mark.parametrize(
     ("content", "words"),
     [
         (None, "is missing"),
@@ -401,7 +758,10 @@ def test_a_run_from_scratch_may_be_repeated_with_weights(tmp_path):
         (b'{"resume": true}', "'resume'"),
         (b'{"lr": -1}', "--lr: -1 must be a number > 0"),
         (b'{"lr": null}', "--lr: 'None' is not a number"),
-        (b'{"lr": [1]}', "--lr: '[1]' is not a number"),
+        (b'{"lr": [1, 2]}', "--lr: '1,2' is not a number"),
+        (b'{"lr": {}}', "--lr: '{}' is not a number"),
+        (b'{"mod_scheme": "ASL", "gammas": "0;4"}', "--gammas: '0;4' is not a number"),
+        (b'{"final_rate": 1}', "'final_rate'"),
         (b'{"mod_scheme": "LL-X"}', "--mod_scheme: 'LL-X' is none of"),
     ],
 )
@@ -428,13 +788,14 @@ WRONG = [
     ("--seed 1 2", "unexpected argument '2'"),
     (
         "--mod_scheme ll-r",
-        "--mod_scheme: 'll-r' is none of AN, LL-R, LL-Ct, LL-Cp, did you mean LL-R",
+        "--mod_scheme: 'll-r' is none of AN, IU, WAN, LSAN, EPR, ROLE, EM, EM+APL, ASL, CSL, "
+        "LL-R, LL-Ct, LL-Cp, did you mean LL-R",
     ),
     ("--mod_scheme", "--mod_scheme: expected one argument"),
     ("--dataset pascall", "--dataset: 'pascall' is neither one of digits, pascal"),
     ("--dataset voc", "--dataset: 'voc'"),
     ("--optimizer adamw", "--optimizer: 'adamw' is none of adam, sgd, did you mean adam?"),
-    ("--arch vgg16", "--arch: 'vgg16' is none of"),
+    ("--arch resnet/50", "--arch: 'resnet/50' must be the name of a network"),
     ("--lr 0", "--lr: 0 must be a number > 0"),
     ("--lr -1e-5", "--lr"),
     ("--lr=-1e-5", "--lr: -1e-5 must be a number > 0"),
@@ -473,6 +834,60 @@ WRONG = [
     ("--weights w.pt --use_pretrained false", "--weights"),
     ("--arch resnet8", "--use_pretrained: no weights are published for resnet8"),
     ("--config nowhere.json", "--config"),
+    ("--mod_scheme EM+AP", "did you mean EM+APL"),
+    ("--final_rate 1.8 --delta_rel 0.2", "--final_rate contradicts --delta_rel: drop one of them"),
+    ("--final_rate 101", "--final_rate: 101 must be a number >= 0 and <= 100"),
+    ("--final_rate -1", "--final_rate: -1 must be"),
+    ("--final_rate 1 --num_epochs 1", "--final_rate: nothing is modified in the first of 1 epochs"),
+    (
+        "--final_rate 1 --num_epochs 0 --linear_init 1",
+        "--final_rate: nothing is modified in the first of 1 epochs: give --linear_init 2 or more",
+    ),
+    (
+        "--mod_scheme ASL --final_rate 1",
+        "--final_rate: ASL has no such option, only LL-R, LL-Ct, LL-Cp: drop it",
+    ),
+    ("--ls_coef 0.1", "--ls_coef: LL-R has no such option, only LSAN: drop it"),
+    ("--mod_scheme LSAN --ls_coef 0.6", "--ls_coef: 0.6 must be a number >= 0 and <= 0.5"),
+    ("--mod_scheme EPR --expected_positives 0", "--expected_positives: 0 must be a number > 0"),
+    ("--mod_scheme EM --em_alpha 0", "--em_alpha: 0 must be a number > 0"),
+    ("--mod_scheme EM --apl_start 2", "--apl_start: EM has no such option, only EM+APL: drop it"),
+    ("--mod_scheme EM+APL --apl_start 0", "--apl_start: 0 must be a whole number >= 1"),
+    ("--mod_scheme EM+APL --apl_beta -1", "--apl_beta: -1 must be a number >= 0"),
+    ("--mod_scheme ASL --gammas 0;4", "--gammas: '0;4' is not a number"),
+    ("--mod_scheme ASL --gammas 0,", "--gammas: '' is not a number"),
+    ("--mod_scheme ASL --gammas=-1,4", "--gammas: -1 must be a number >= 0 and <= 100"),
+    ("--mod_scheme ASL --gammas nan,4", "--gammas: nan must be a number"),
+    ("--mod_scheme ASL --gammas 0,1,2", "--gammas 0,1,2: ASL needs 2 numbers, as in 0,4"),
+    ("--mod_scheme ASL --gammas 4", "--gammas 4: ASL needs 2 numbers"),
+    ("--mod_scheme CSL --gammas 0,4", "--gammas 0,4: CSL needs 3 numbers, as in 0,1,2"),
+    ("--mod_scheme ASL --clip 1", "--clip: 1 must be a number >= 0 and < 1"),
+    ("--mod_scheme CSL --mode drop", "--mode: 'drop' is none of selective, ignore, negative"),
+    ("--mod_scheme CSL --topk -1", "--topk: -1 must be a whole number >= 0"),
+    ("--mod_scheme CSL --prior_threshold 2", "--prior_threshold: 2 must be a number >= 0 and <= 1"),
+    ("--mod_scheme ASL --prior p.csv", "--prior: ASL has no such option, only CSL: drop it"),
+    ("--boostlu 0.5", "--boostlu: 0.5 must be a number >= 1"),
+    ("--boostlu 5 --use_feats", "--boostlu 5 needs the maps that a linear phase averages"),
+    ("--boostlu 5 --num_epochs 0 --linear_init 3", "--boostlu 5 needs the maps"),
+    ("--num_epochs 0", "--num_epochs 0 trains nothing: give 1 or more, or --linear_init EPOCHS"),
+    ("--linear_init -1", "--linear_init: -1 must be a whole number >= 0"),
+    ("--linear_init 3 --use_feats", "--use_feats is a linear phase alone"),
+    ("--linear_lr 0.1", "--linear_lr is of the linear phase: give --linear_init EPOCHS too"),
+    ("--linear_bsize 8", "--linear_bsize is of the linear phase"),
+    ("--linear_scheme AN", "--linear_scheme is of the linear phase"),
+    ("--linear_init 0 --linear_lr 0.1", "--linear_lr is of the linear phase"),
+    ("--linear_init 3 --linear_scheme EM", "--linear_scheme: 'EM' is none of same, AN"),
+    (
+        "--num_epochs 0 --linear_init 3 --linear_scheme AN",
+        "--linear_scheme AN",
+    ),
+    ("--linear_init 3 --linear_lr 0", "--linear_lr: 0 must be a number > 0"),
+    ("--linear_init 3 --linear_bsize 0", "--linear_bsize: 0 must be a whole number >= 1"),
+    ("--fpc 5", "--fpc: only digits is drawn while it is composed"),
+    ("--rps 0.5", "--rps: only digits is drawn while it is composed"),
+    ("--dataset digits --fpc 5 --rps 0.5", "--fpc and --rps contradict each other"),
+    ("--dataset digits --fpc 0", "--fpc: 0 must be a whole number >= 1"),
+    ("--dataset digits --rps 1", "--rps: 1 must be a number > 0 and < 1"),
 ]
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from config import parse_args
+from naming import written
 from tests import tiny
 
 ROOT = Path(__file__).parents[1]
@@ -45,7 +46,8 @@ def test_help_dry_run_and_mistakes_import_no_heavy_package(words):
 def test_help_shows_every_flag_with_its_range():
     done = run("--help")
     assert done.returncode == 0
-    for word in ("--mod_scheme {AN,LL-R,LL-Ct,LL-Cp}", "> 0 and < 1", "default: 1200"):
+    schemes = "{AN,IU,WAN,LSAN,EPR,ROLE,EM,EM+APL,ASL,CSL,LL-R,LL-Ct,LL-Cp}"
+    for word in (f"--mod_scheme {schemes}", "> 0 and < 1", "default: 1200"):
         assert word in " ".join(done.stdout.split())
 
 
@@ -123,7 +125,7 @@ def test_closed_streams_are_no_fault(tmp_path, closed):
 
 def words_of(config):
     settings = config.settings().items()
-    return [w for n, v in settings if n != "weights" for w in (f"--{n}", str(v))]
+    return [w for n, v in settings if n != "weights" for w in (f"--{n}", written(v))]
 
 
 def start(config, *more):

@@ -9,6 +9,7 @@ import contextlib
 import io
 import json
 import math
+import re
 import shlex
 import tempfile
 from collections.abc import Callable, Collection, Sequence
@@ -24,16 +25,18 @@ from hypothesis.extra import numpy as arrays
 
 import cli
 import main
-from checkpoint import State
+from build import build_state, own_options
+from checkpoint import State, read_checkpoint
 from cli import UserError
 from config import FLAGS, Config, command, parse_args, read_config
 from data.arrays import load_array
 from data.formatted import array_path
 from datasets import load_data
 from folder import LAST
-from models import load_tensors
+from models import build_model, load_tensors
+from phases import phases_of
+from recipes import SCHEMES
 from record import RunRecord
-from run import _build_state
 from tests import tiny
 from tools import report
 
@@ -58,10 +61,19 @@ def among(words: str) -> tuple[str, str, Callable[[Any], bool]]:
     return words, "'' none_of_them " + words.split()[0].swapcase() + "_", words.split().__contains__
 
 
+def optional(good: str, bad: str, obeys: Callable[[Any], bool]) -> tuple[Any, ...]:
+    """The row of a setting that a run may do without."""
+    return good, bad, lambda value: value is None or obeys(value)
+
+
 PATHS = ("data/x ./é 'a b' /tmp/-", "''", lambda value: isinstance(value, str))
 SWITCH = ("true False yes 0", "'' maybe 2", lambda value: value in (True, False))
 SEED = ("0 7 4294967295", "-1 4294967296 1.5 0x1", within(0, 2**32 - 1))
 SHARE = ("1 0.5 1e-9", "0 1.0001 -1 nan", lambda value: 0 < value <= 1)
+PERCENT = ("0 0.2 100", "-0.1 100.1 nan inf", within(0, 100))
+COUNT = ("1 10 1000000", "0 1000001 1e3", within(1, 10**6))
+IMAGES = ("1 16 1048576", "0 1048577 1.5", within(1, 2**20))
+WEIGHT = ("0 1e-3 1e6", "-1 nan inf 1e999", within(0, 1e6))
 RATE = ("1 1e-5 1e6", "0 -1 nan inf 1e999 1000001", lambda value: 0 < value <= 1e6)
 KNOWN = ("digits", "pascal", "coco", "nuswide", "cub")
 TEXTS = ("dataset", "data_root", "weights", "save_path", "exp_name")
@@ -82,24 +94,49 @@ WORDS: dict[str, tuple[str, str, Callable[[Any], bool]]] = {
     "ss_seed": SEED,
     "train_set_variant": among("observed clean"),
     "val_set_variant": among("observed clean"),
-    "mod_scheme": among("AN LL-R LL-Ct LL-Cp"),
-    "delta_rel": ("0 0.2 100", "-0.1 100.1 nan inf", within(0, 100)),
+    "fpc": optional("1 1000000000", "0 1.5 1000000001", within(1, 10**9)),
+    "rps": optional("0.5 1e-3", "0 1 nan", lambda value: 0 < value < 1),
+    "mod_scheme": among(" ".join(SCHEMES)),
+    "delta_rel": PERCENT,
+    "final_rate": optional(*PERCENT),
     "rate_base": among("unobserved all"),
-    "arch": among("resnet18 resnet34 resnet50 resnet101 resnet152 resnet8"),
+    "expected_positives": optional(*RATE),
+    "ls_coef": optional("0 0.1 0.5", "-0.1 0.51 nan", within(0, 0.5)),
+    "em_alpha": optional(*RATE),
+    "apl_start": optional(*COUNT),
+    "apl_beta": optional(*WEIGHT),
+    "gammas": optional(
+        "0,4 1,2 0,1,2 0.5,100,1e-5", "'' 4, -1,4 nan,4 101,1 0;4",
+        lambda value: len(value) in (2, 3) and all(0 <= number <= 100 for number in value),
+    ),
+    "clip": optional("0 0.05 0.999", "1 -0.1 nan", lambda value: 0 <= value < 1),
+    "mode": optional(*among("selective ignore negative")),
+    "topk": optional("0 5 1000000", "-1 1000001 1.5", within(0, 10**6)),
+    "prior": optional(PATHS[0], "''", PATHS[2]),
+    "prior_threshold": optional("0 0.05 1", "-0.1 1.1 nan", within(0, 1)),
+    "arch": (
+        "resnet18 vgg16 timm.vit_tiny resnet8", "'' a/b 'a b'",
+        lambda value: re.fullmatch(r"[A-Za-z0-9_.+-]{1,100}", value),
+    ),
     "use_pretrained": SWITCH,
     "weights": ("IMAGENET1K_V1 none ./file.pt", "", lambda value: isinstance(value, str)),
+    "boostlu": ("1 5 1e6", "0.5 -5 nan inf", within(1, 1e6)),
     "freeze_feature_extractor": SWITCH,
     "use_feats": SWITCH,
     "optimizer": among("adam sgd"),
     "lr": RATE,
     "lr_mult": RATE,
-    "weight_decay": ("0 1e-3 1e6", "-1 nan inf 1e999", within(0, 1e6)),
+    "weight_decay": WEIGHT,
     "momentum": ("0 0.9 0.999", "1 -0.1 nan", lambda value: 0 <= value < 1),
-    "bsize": ("1 16 1048576", "0 1048577 1.5", within(1, 2**20)),
-    "num_epochs": ("1 10 1000000", "0 1000001 1e3", within(1, 10**6)),
+    "bsize": IMAGES,
+    "num_epochs": ("0 1 10 1000000", "-1 1000001 1e3", within(0, 10**6)),
     "early_stop_drop": ("100 3 0.1", "0 101 nan", lambda value: 0 < value <= 100),
     "amp": among("auto off bf16 fp16"),
     "seed": SEED,
+    "linear_init": ("0 1 25 1000000", "-1 1000001 1e3", within(0, 10**6)),
+    "linear_lr": optional(*RATE),
+    "linear_bsize": optional(*IMAGES),
+    "linear_scheme": optional(*among("same AN")),
     "device": among("auto cpu cuda"),
     "gpu_num": ("0 1024", "-1 1025 x", within(0, 1024)),
     "deterministic": SWITCH,
@@ -118,9 +155,17 @@ huge = st.sampled_from(["9" * 400, "9" * 5000, "1e99999", "-" + "9" * 400, "a" *
 
 @st.composite
 def command_lines(draw: Any, odd: Collection[str] = tuple(WORDS)) -> list[str]:
-    """A few flags, most with values that they take; those in `odd` may hold any text."""
+    """A few flags, most with values that they take; those in `odd` may hold any text.
+
+    What one of them needs stands before it, unless another one says otherwise.
+    """
     words = []
     for name in draw(st.lists(st.sampled_from(sorted(WORDS)), max_size=5)):
+        having = [scheme for scheme in SCHEMES if name in SCHEMES[scheme]]
+        if having:
+            words.insert(0, f"--mod_scheme={draw(st.sampled_from(having))}")
+        if name in ("linear_lr", "linear_bsize", "linear_scheme"):
+            words.insert(0, "--linear_init=3")
         good, bad = (shlex.split(listed) for listed in WORDS[name][:2])
         values = [st.sampled_from(good)] * 15 if good else []
         if name in odd:
@@ -431,7 +476,16 @@ def test_a_damaged_array_is_refused_or_as_long(tmp_path, data, labels):
 def state_of(run_dir) -> State:
     """The state of that run before its first epoch."""
     config = read_config(run_dir / "config.json")
-    return _build_state(config, load_data(config), torch.device("cpu"))
+    data, (phase,) = load_data(config), phases_of(config)
+    model = build_model(config.arch, len(data.classes), image_size=config.image_size)
+    return build_state(config, data, own_options(config, data), model, phase, [])
+
+
+def take_up(state: State, folder: Path) -> None:
+    """Go on from the checkpoint in the folder."""
+    found = read_checkpoint(folder)
+    assert found
+    state.take(found)
 
 
 @settings(max_examples=150)
@@ -463,9 +517,9 @@ def small_checkpoint() -> bytes:
 @given(data=st.data())
 def test_a_damaged_checkpoint_is_never_resumed_from(tmp_path, run_dir, data):
     state = state_of(run_dir)
-    state.load(run_dir)
+    take_up(state, run_dir)
     (tmp_path / LAST).write_bytes(data.draw(damaged((run_dir / LAST).read_bytes())))
-    if refused(lambda: state.load(tmp_path)):
+    if refused(lambda: take_up(state, tmp_path)):
         event("refused")
         return
     event("unharmed")
