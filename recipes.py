@@ -48,6 +48,11 @@ RECIPES: dict[str, dict[str, Any]] = {
         "early_stop_drop": 100.0,
         "expected_positives": 3.0,
         "schemes": {
+            "AN": {"lr": 2e-3},
+            "IU": {"lr": 5e-4},
+            "WAN": {"lr": 2e-3},
+            "EPR": {"lr": 2e-3},
+            "ROLE": {"lr": 2e-3},
             "LL-R": {"delta_rel": 2.5},
             "LL-Ct": {"delta_rel": 2.0},
             "LL-Cp": {"delta_rel": 1.0},

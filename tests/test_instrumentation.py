@@ -275,8 +275,14 @@ UNKNOWN = dict.fromkeys(
 
 @pytest.mark.parametrize(
     "rows",
-    [[ROW], [ROW, {**ROW, "epoch": 2, "loss_fn": None}], [{**ROW, **UNKNOWN}]],
-    ids=["one epoch", "a gap", "truth unknown"],
+    [
+        [ROW],
+        [ROW, {**ROW, "epoch": 2, "loss_fn": None}],
+        [{**ROW, **UNKNOWN}],
+        [{**ROW, "phase": "linear"}, {**ROW, "phase": "linear", "epoch": 2}, ROW],
+        [{**ROW, "phase": "linear"}],
+    ],
+    ids=["one epoch", "a gap", "truth unknown", "two phases", "linear alone"],
 )
 def test_curves_are_a_png(tmp_path, rows):
     path = tmp_path / "curves.png"

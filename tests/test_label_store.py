@@ -223,6 +223,16 @@ def test_an_annotated_negative_that_is_corrected_trains_as_positive_and_is_not_f
     assert store.corrected_false_negatives() == 0
 
 
+def test_all_labels_to_train_on_are_a_dense_table_with_the_corrections(kind):
+    store = LabelStore(kind(HUMAN), kind(TRUTH))
+    store.correct(torch.tensor([3, 1]), chosen((0, 2), (1, 1)))
+    table = store.all_observed()
+    assert (table.dtype, table.layout, table.shape) == (torch.float32, torch.strided, (4, 3))
+    assert table.tolist() == [[1, 0, 0], [0, 1, -1], [0, 1, 0], [0, 0, 1]] == everything(store)
+    table.fill_(7)  # a copy
+    assert everything(store)[0] == [1, 0, 0]
+
+
 def test_counts_are_not_those_of_a_byte(kind):
     truth = np.ones((30, 20), np.int8)
     store = LabelStore(kind(np.zeros_like(truth)), kind(truth))

@@ -1,5 +1,6 @@
 """Reading images, the order of mini-batches, loaders with and without workers."""
 
+import itertools
 import multiprocessing
 import os
 import pickle
@@ -21,6 +22,7 @@ from loaders import (
     BadImage,
     BatchOrder,
     ImageFiles,
+    Purpose,
     batches,
     epoch_rng,
     make_loader,
@@ -52,14 +54,15 @@ def test_without_a_seed_the_order_is_that_of_the_split():
     assert list(order) == [[0, 1], [2, 3], [4]]
 
 
-def test_the_order_depends_on_seed_and_epoch_alone():
-    def order_of(seed, epoch):
-        order = BatchOrder(100, 7, seed)
+def test_the_order_depends_on_seed_epoch_and_phase_alone():
+    def order_of(seed, epoch, purpose=Purpose.ORDER):
+        order = BatchOrder(100, 7, seed, purpose)
         order.epoch = epoch
         return list(order)
 
     first = order_of(5, 3)
-    orders = [order_of(seed, epoch) for seed in range(4) for epoch in range(1, 5)]
+    keys = itertools.product(range(4), range(1, 5), (Purpose.ORDER, Purpose.LINEAR_ORDER))
+    orders = [order_of(*key) for key in keys]
     assert all(a != b for i, a in enumerate(orders) for b in orders[:i])
     torch.manual_seed(99)
     np.random.seed(99)
@@ -70,8 +73,8 @@ def test_the_order_depends_on_seed_and_epoch_alone():
 
 
 def test_generators_of_epochs_and_purposes_are_unlike():
-    """1,000 draws each of 40 generators: no two agree, correlate, or lie a step apart."""
-    keys = [(seed, epoch, use) for seed in (0, 1) for epoch in range(1, 6) for use in range(4)]
+    """1,000 draws each of 60 generators: no two agree, correlate, or lie a step apart."""
+    keys = list(itertools.product((0, 1), range(6), Purpose))
     draws = np.stack([torch.rand(1000, generator=epoch_rng(*key)).numpy() for key in keys])
     correlation = np.corrcoef(draws) - np.eye(len(keys))
     assert np.abs(correlation).max() < 0.2
@@ -85,7 +88,7 @@ def test_a_generator_is_the_same_each_time_and_leaves_the_global_one_alone():
     assert torch.equal(first, second)
     assert torch.equal(torch.get_rng_state(), state)
     assert torch.equal(torch.rand(5, generator=epoch_rng(3, 4)),
-                       torch.rand(5, generator=epoch_rng(3, 4, 0)))  # fmt: skip
+                       torch.rand(5, generator=epoch_rng(3, 4, Purpose.ORDER)))  # fmt: skip
 
 
 # Reading images

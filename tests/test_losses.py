@@ -466,7 +466,7 @@ def test_epochs_count_from_1(name, epoch):
 
 
 def test_every_scheme_of_the_command_line_is_there():
-    assert set(config.SCHEMES) <= set(SCHEMES)
+    assert set(config.SCHEMES) == set(SCHEMES)
 
 
 def test_the_file_needs_torch_alone():

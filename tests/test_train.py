@@ -13,7 +13,7 @@ import torch
 
 import run
 import train as training
-from checkpoint import save_tensors
+from checkpoint import State, save_tensors
 from cli import UserError
 from config import parse_args
 from data.draw import Draw
@@ -24,6 +24,7 @@ from hardware import find_hardware
 from loaders import BatchOrder
 from losses import LargeLossRejection
 from models import build_model
+from phases import phases_of
 from record import METRICS
 from tests import releases, tiny
 from tests.tiny import SCHEMES, assert_same_tensors, load, write_array
@@ -468,20 +469,38 @@ def test_the_best_epoch_is_chosen_by_the_labels_that_val_set_variant_names(folde
         assert summary[column] == pytest.approx(max(maps), rel=1e-5)
 
 
+def run_with(rows, folder, *flags):
+    """A run on the folder that has come to these rows of its phase."""
+    config = tiny.settings(folder, folder, *flags)
+    phases = phases_of(config)
+    named = [{"phase": phases[-1].name, **row} for row in rows]
+    state = State(phases[-1], *[None] * 6, rows=named)
+    return training.Run(config, *[None] * 3, options={}, phases=phases, state=state)
+
+
 def test_clean_and_observed_choose_differently(folder):
     """Rows whose two columns peak in different epochs: the flag decides which counts."""
     rows = [{"val_map": 1.0, "val_map_observed": 2.0}, {"val_map": 2.0, "val_map_observed": 1.0}]
     for variant, best in (("clean", 2), ("observed", 1)):
-        config = tiny.settings(folder, folder, "--val_set_variant", variant)
-        run = training.Run(config, *[None] * 3, state=type("S", (), {"rows": rows}), loaders={})
-        assert run.best_epoch == best
+        assert run_with(rows, folder, "--val_set_variant", variant).best_epoch == best
 
 
 @pytest.mark.parametrize(("maps", "stops"), [([50.0, 47.0], False), ([50.0, 46.9], True)])
 def test_training_stops_early_once_val_map_has_fallen_by_more_than_3(folder, maps, stops):
-    config = tiny.settings(folder, folder, "--early_stop_drop", "3")
-    state = type("S", (), {"rows": [{"val_map": value} for value in maps], "epoch": len(maps)})
-    assert training.Run(config, *[None] * 3, state=state, loaders={}).is_trained is stops
+    rows = [{"val_map": value} for value in maps]
+    assert run_with(rows, folder, "--early_stop_drop", "3").is_trained is stops
+
+
+@pytest.mark.parametrize("scheme", ["AN", "LL-R"])
+def test_maps_of_the_linear_phase_count_neither_for_the_best_epoch_nor_for_the_early_stop(
+    folder, scheme
+):
+    flags = ("--linear_init", "2", "--linear_scheme", scheme.replace("LL-R", "same"))
+    rows = [{"phase": "linear", "val_map": 90.0}] * 2 + [{"val_map": 50.0}, {"val_map": 49.0}]
+    run = run_with(rows, folder, "--early_stop_drop", "3", *flags)
+    assert (run.best_epoch, run.is_trained, run.state.epoch) == (1, False, 2)
+    rows[-1] = {"val_map": 51.0}
+    assert run_with(rows, folder, "--early_stop_drop", "3", *flags).best_epoch == 2
 
 
 def test_early_stop_ends_a_run(folder, tmp_path, monkeypatch):
@@ -590,6 +609,39 @@ def test_digits_run_through(tmp_path, scheme):
     more = ("--image_size", "24", "--ss_frac_train", "0.02", "--ss_frac_val", "0.1")
     summary, _ = tiny.train("digits", tmp_path, "--mod_scheme", scheme, "--num_epochs", "2", *more)
     assert list(summary["test_ap"]) == [str(digit) for digit in range(10)]
+
+
+def test_digits_are_drawn_as_asked_and_the_draw_is_written_down(tmp_path):
+    few = ("--ss_frac_train", "0.02", "--ss_frac_val", "0.1", "--num_epochs", "1")
+    for flags, draw in {
+        "": {"num_pos": 1, "num_neg": 0, "seed": 1200},
+        "--fpc 40": {"fpc": 40, "seed": 1200},
+        "--rps 0.3": {"rps": 0.3, "seed": 1200},
+    }.items():
+        words = ("--image_size", "24", *few, *flags.split())
+        _, run_dir = tiny.train("digits", tmp_path / f"runs{flags}", *words)
+        drawn = json.loads((run_dir / "config.json").read_text())["environment"]["drawn"]
+        assert drawn == draw
+
+
+@pytest.mark.parametrize("count", [5, 40, 10_000])
+def test_as_many_labels_of_each_class_of_digits_are_kept_as_asked(count):
+    train, val, test = load_data(parse_args(["--fpc", str(count)])).splits.values()
+    truth = np.concatenate([train.truth, val.truth])
+    observed = np.concatenate([train.observed, val.observed])
+    for truth, observed in ((truth, observed), (test.truth, test.observed)):
+        assert (observed[observed != 0] == truth[observed != 0]).all()
+        for sign in (1, -1):
+            kept = (observed == sign).sum(0)
+            assert kept.tolist() == np.minimum(count, (truth == sign).sum(0)).tolist()
+
+
+def test_each_label_of_digits_is_dropped_with_the_probability_asked_for():
+    for split in load_data(parse_args(["--rps", "0.3"])).splits.values():
+        dropped = split.observed == 0
+        assert (split.observed == split.truth)[~dropped].all()
+        for sign in (1, -1):
+            assert dropped[split.truth == sign].mean() == pytest.approx(0.3, abs=0.04)
 
 
 def test_one_class_and_one_image_in_the_last_batch(tmp_path):
