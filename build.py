@@ -35,14 +35,11 @@ def own_options(config: Config, data: Data) -> dict[str, Any]:
 
     Raises UserError where they do not.
     """
-    options = config.options
-    if "expected_positives" in options and options["expected_positives"] is None:
+    options = {name: value for name, value in config.options.items() if value is not None}
+    if "expected_positives" in config.options and config.expected_positives is None:
         options["expected_positives"] = _mean_positives(config, data)
-    if "prior" in options:
-        if options["prior"] is None:
-            options["prior_threshold"] = None
-        else:
-            options["prior"] = _prior(Path(options["prior"]), data.classes)
+    if config.prior is not None:
+        options["prior"] = _prior(Path(config.prior), data.classes)
     return options
 
 

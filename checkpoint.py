@@ -40,6 +40,7 @@ class State:
     scaler: torch.amp.GradScaler
     labels: LabelStore
     rows: list[dict[str, Any]] = field(default_factory=list)  # of metrics.csv, one an epoch
+    best_head: dict[str, Tensor] = field(default_factory=dict)  # of a phase that another follows
     last_is_damaged: bool = False  # then it must not take the place of the good one before it
     kept: int = 0  # how many epochs are in the checkpoint that is written, of all phases
 
@@ -65,7 +66,8 @@ class State:
                 (folder / LAST).replace(folder / PREVIOUS)
 
         content = {part: getattr(self, part).state_dict() for part in _PARTS}
-        save_tensors(folder / LAST, {**content, "rows": self.rows}, before_rename)
+        kept = {**content, "best_head": self.best_head, "rows": self.rows}
+        save_tensors(folder / LAST, kept, before_rename)
         self.last_is_damaged, self.kept = False, len(self.rows)
 
     def take(self, found: Checkpoint) -> None:
@@ -86,9 +88,17 @@ class State:
                 raise ValueError("the optimizer's settings are those of another run")
         for parameter, values in self.optimizer.state.items():
             _check_moments(type(self.optimizer).__name__, parameter, values)
-        if not_finite(self.model.state_dict()):
-            raise ValueError("the weights are no finite numbers")
+        best_head = content.get("best_head", {})
+        fits = not best_head or best_head.keys() == self.model.head.state_dict().keys()
+        if not fits or not_finite(self.model.state_dict() | best_head):
+            raise ValueError("the weights are no finite numbers, or not those of this model")
+        self.best_head = best_head
         self.rows, self.kept = content["rows"], len(content["rows"])
+
+    def keep_head(self) -> None:
+        """Remember the head of this epoch, for the phase that follows."""
+        weights = self.model.head.state_dict()
+        self.best_head = {name: weight.detach().clone() for name, weight in weights.items()}
 
     def save_model(self, path: Path, classes: tuple[str, ...]) -> None:
         """Write bestmodel.pt: the weights alone, with the names of the classes."""

@@ -15,15 +15,29 @@ from pathlib import Path
 from typing import Any
 
 from cli import Parser, UserError, did_you_mean, flags_parser, printable
+from contradictions import (
+    DIGITS_ALONE,
+    LINEAR,
+    NO_OPTION,
+    SELECTIVE,
+    check_given,
+    check_together,
+)
 from files import read_json
 from naming import run_name, written
-from recipes import OPTIMIZERS, OPTIONS, OWN_NET, RECIPES, SCHEMES, TIMM, recipe
+from recipes import OPTIMIZERS, OPTIONS, RECIPES, SCHEMES, TIMM, recipe
 from settings import FLAGS, Config
 
-_NO_OPTION: dict[str, Any] = {name: None for name in OPTIONS}
-_NO_OPTION |= {"delta_rel": 0.0, "rate_base": "unobserved"}  # part of every record and name
-_LINEAR = ("linear_lr", "linear_bsize", "linear_scheme")
-_DIGITS_ALONE = ("fpc", "rps")
+_BELONGINGS: dict[str, Sequence[str]] = {  # what a saved run forgets once a setting is another
+    "dataset": (*DIGITS_ALONE, "expected_positives", "prior"),
+    "fpc": ("rps",),
+    "rps": ("fpc",),
+    "optimizer": ("lr", "weight_decay", "linear_lr"),
+    "mod_scheme": ("delta_rel", "gammas", "clip"),
+    "mode": SELECTIVE,
+    "use_pretrained": ("weights",),
+    "arch": ("weights",),
+}
 
 
 def parse_args(argv: Sequence[str]) -> Config:
@@ -106,10 +120,14 @@ def _read_saved(path: str) -> dict[str, Any]:
 def _resolve(given: dict[str, Any], saved: dict[str, Any]) -> tuple[Config, list[str]]:
     saved = _still_meant(given, saved)
     values = {**saved, **given}
-    _check_given(given, values)
+    check_given(given, values)
     if "weights" in given:
         values["use_pretrained"] = given.get("use_pretrained", given["weights"] != "none")
     filled = {**_by_recipe(values), **values}
+    if filled["mode"] != "selective":
+        filled.update(dict.fromkeys(SELECTIVE))
+    if filled["prior"] is None:
+        filled["prior_threshold"] = None
     notes = _notes(given, values, filled)
     if not filled["use_pretrained"]:
         filled["weights"] = "none"
@@ -118,7 +136,7 @@ def _resolve(given: dict[str, Any], saved: dict[str, Any]) -> tuple[Config, list
     if "delta_rel" not in SCHEMES[filled["mod_scheme"]]:
         filled["delta_rel"] = 0.0
     filled = {**filled, **{n: v for n, v in _of_linear_phase(filled).items() if n not in values}}
-    _check(filled)
+    check_together(filled)
     config = Config(**{**filled, "exp_name": values.get("exp_name", "")})
     if not config.exp_name:
         config = dataclasses.replace(config, exp_name=_exp_name(config))
@@ -129,53 +147,20 @@ def _still_meant(given: dict[str, Any], saved: dict[str, Any]) -> dict[str, Any]
     """The saved settings without those that belonged to one the command line changes."""
     if not (saved and given):
         return saved
-    dropped: set[str] = set()
     before = _resolve({}, saved)[0]
-    belongings: dict[str, Sequence[str]] = {
-        "dataset": _DIGITS_ALONE,
-        "fpc": ("rps",),
-        "rps": ("fpc",),
-        "optimizer": ("lr", "weight_decay"),
-        "mod_scheme": OPTIONS,
-        "use_pretrained": ("weights",),
-        "arch": ("weights",),
-    }
-    if given.get("final_rate") is not None:
+    changed = {name for name, value in given.items() if value != getattr(before, name)}
+    derived = {**_of_linear_phase(vars(before)), "exp_name": _exp_name(before)}
+    dropped = {name for name, value in derived.items() if getattr(before, name) == value}
+    dropped.update(*(_BELONGINGS.get(name, ()) for name in changed))
+    if changed & {"dataset", "mod_scheme"}:
+        own = SCHEMES[given.get("mod_scheme", before.mod_scheme)]
+        usual = recipe(before.dataset, before.mod_scheme)
+        dropped.update(n for n in OPTIONS if n not in own or saved.get(n) == usual.get(n))
+    if "final_rate" in given:
         dropped.add("delta_rel")
     if given.get("linear_init") == 0:
-        dropped.update(_LINEAR)
-    for name, followers in belongings.items():
-        if given.get(name, getattr(before, name)) != getattr(before, name):
-            dropped.update(followers)
-    derived = {**_of_linear_phase(vars(before)), "exp_name": _exp_name(before)}
-    dropped.update(name for name, value in derived.items() if getattr(before, name) == value)
+        dropped.update(LINEAR)
     return {name: value for name, value in saved.items() if name not in dropped}
-
-
-def _check_given(given: Mapping[str, Any], values: Mapping[str, Any]) -> None:
-    """Raise UserError for flags of which one makes the other meaningless."""
-    if given.get("use_pretrained") is False and given.get("weights", "none") != "none":
-        raise UserError("--weights contradicts --use_pretrained false: drop one of them")
-    if "final_rate" in given and "delta_rel" in given:
-        raise UserError("--final_rate contradicts --delta_rel: drop one of them")
-    _check_options(values)
-    if not values.get("linear_init"):
-        for name in _LINEAR:
-            if name in values:
-                raise UserError(f"--{name} is of the linear phase: give --linear_init EPOCHS too")
-
-
-def _check_options(values: Mapping[str, Any]) -> None:
-    """Raise UserError for an option that the scheme does not have."""
-    scheme = values.get("mod_scheme", FLAGS["mod_scheme"].metadata["default"])
-    asked = {name for name in OPTIONS if values.get(name, _NO_OPTION[name]) != _NO_OPTION[name]}
-    needed = {name: name for name in asked - {"delta_rel"}}  # a note says what becomes of that
-    if values.get("final_rate") is not None:
-        needed["final_rate"] = "delta_rel"
-    for name, option in needed.items():
-        if option not in SCHEMES[scheme]:
-            having = ", ".join(other for other in SCHEMES if option in SCHEMES[other])
-            raise UserError(f"--{name}: {scheme} has no such option, only {having}: drop it")
 
 
 def _notes(
@@ -192,6 +177,11 @@ def _notes(
     if given.get("delta_rel") and "delta_rel" not in SCHEMES[scheme]:
         delta = f"--delta_rel {given['delta_rel']:g}"
         notes.append(f"{scheme} selects no labels by their loss: {delta} is not used")
+    if scheme == "EM+APL" and filled["apl_start"] >= filled["num_epochs"]:
+        notes.append(
+            f"--apl_start {filled['apl_start']} with {filled['num_epochs']} epochs: no label gets "
+            "a soft one, this is EM"
+        )
     if filled["optimizer"] != "sgd" and filled["momentum"] != FLAGS["momentum"].metadata["default"]:
         notes.append(f"{filled['optimizer']} takes no --momentum: it is not used")
     return notes
@@ -212,8 +202,8 @@ def _by_recipe(values: Mapping[str, Any]) -> dict[str, Any]:
     """Every setting for the data set, scheme and optimizer in `values`, by recipe or default."""
     filled = {name: f.metadata["default"] for name, f in FLAGS.items()}
     filled.update({n: v for n, v in values.items() if n in ("dataset", "mod_scheme")})
-    filled.update({**_NO_OPTION, "final_rate": None, "fpc": None, "rps": None, "exp_name": ""})
-    filled.update(dict.fromkeys(_LINEAR))
+    filled.update({**NO_OPTION, "final_rate": None, "fpc": None, "rps": None, "exp_name": ""})
+    filled.update(dict.fromkeys(LINEAR))
     best = recipe(filled["dataset"], filled["mod_scheme"])
     filled.update(best)
     if values.get("optimizer", best["optimizer"]) != best["optimizer"]:
@@ -229,55 +219,6 @@ def _of_linear_phase(values: Mapping[str, Any]) -> dict[str, Any]:
         return {}
     learning = {"linear_lr": values["lr"] * values["lr_mult"], "linear_bsize": values["bsize"]}
     return {**learning, "linear_scheme": "same"}
-
-
-def _check(values: Mapping[str, Any]) -> None:
-    """Raise UserError for settings that are right alone and wrong together."""
-    if values["use_pretrained"] and values["weights"] == "none":
-        raise UserError("--weights none contradicts --use_pretrained true: drop one of them")
-    if values["arch"] == OWN_NET and values["weights"] == "IMAGENET1K_V1":
-        raise UserError(
-            f"--use_pretrained: no weights are published for {OWN_NET}: "
-            "give --weights FILE or --use_pretrained false"
-        )
-    if values["resume"] and values["overwrite"]:
-        raise UserError("--resume and --overwrite contradict each other: give one of them")
-    gammas, usual = values["gammas"], SCHEMES[values["mod_scheme"]].get("gammas")
-    if usual and len(gammas) != len(usual):
-        raise UserError(
-            f"--gammas {written(gammas)}: {values['mod_scheme']} needs {len(usual)} numbers, "
-            f"as in {written(usual)}"
-        )
-    _check_phases(values)
-    _check_digits(values)
-
-
-def _check_phases(values: Mapping[str, Any]) -> None:
-    if not (values["num_epochs"] or values["linear_init"]):
-        raise UserError("--num_epochs 0 trains nothing: give 1 or more, or --linear_init EPOCHS")
-    if values["use_feats"] and values["linear_init"]:
-        raise UserError("--use_feats is a linear phase alone: give --linear_init without it")
-    alone = values["linear_scheme"] == "AN" != values["mod_scheme"] and not values["num_epochs"]
-    if alone:
-        raise UserError("--linear_scheme AN trains AN alone where there is no fine-tuning: "
-                        "give --mod_scheme AN, or --num_epochs 1 or more")  # fmt: skip
-    if values["boostlu"] != 1 and (values["use_feats"] or not values["num_epochs"]):
-        raise UserError(
-            f"--boostlu {values['boostlu']:g} needs the maps that a linear phase averages: "
-            "give --num_epochs 1 or more, without --use_feats"
-        )
-
-
-def _check_digits(values: Mapping[str, Any]) -> None:
-    given = [name for name in _DIGITS_ALONE if values[name] is not None]
-    if len(given) > 1:
-        raise UserError("--fpc and --rps contradict each other: give one of them")
-    if given and values["dataset"] != "digits":
-        name = given[0]
-        raise UserError(
-            f"--{name}: only digits is drawn while it is composed: draw the labels of a folder "
-            f"with python -m data.observe FOLDER --{name} {written(values[name])}"
-        )
 
 
 def _usual(config: Config) -> dict[str, Any]:

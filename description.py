@@ -34,6 +34,8 @@ def described(
     if data.own_val:
         yield "val: the set's own images, --val_frac cuts none from train"
     yield from (f"warning: {line}" for line in data.warnings())
+    if options.get("prior") and all(p > options["prior_threshold"] for p in options["prior"]):
+        yield "warning: the prior of every class is above --prior_threshold: all are ignored"
     boosted = f" with BoostLU {config.boostlu:g}" if config.boostlu != 1 else ""
     yield f"{config.arch}{boosted} {start}, {millions:.2f} M parameters, on {hardware}"
     if config.linear_init:
@@ -48,7 +50,8 @@ def _told(config: Config, options: Mapping[str, Any]) -> Iterator[str]:
     for name, value in options.items():
         if name == "delta_rel":
             yield f"{name} {value:g} %"
-        elif name == "prior" and value is not None:
-            yield f"prior from {config.prior}"
-        elif value is not None and not (name == "rate_base" and value == "unobserved"):
+        elif name == "prior":
+            above = sum(share > options["prior_threshold"] for share in value)
+            yield f"prior from {config.prior} ({above} of {len(value)} classes above)"
+        elif not (name == "rate_base" and value == "unobserved"):
             yield f"{name} {written(value)}"

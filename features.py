@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 
 import torch
+import torchvision
 from torch import Tensor
 
 from cli import printable
@@ -33,8 +34,8 @@ def features_of(
 ) -> dict[str, Array]:
     """float32 [N, D] features of the images of train, val and test, kept in `folder`.
 
-    The model is left in evaluation mode. Where they cannot be kept, a warning, and they are in
-    memory alone. Raises UserError for an image that cannot be read.
+    Where they cannot be kept, a warning, and they are in memory alone. Raises UserError for an
+    image that cannot be read.
     """
     found, warned, backbone = {}, False, _fingerprint(model, hardware)
     for names in TOGETHER:
@@ -55,8 +56,12 @@ def features_of(
 
 
 def _fingerprint(model: ImageClassifier, hardware: Hardware) -> str:
-    """A name for exactly this backbone, with its weights, in this precision."""
-    digest = hashlib.sha256(f"1 {hardware.device.type} {hardware.half} {model.backbone}".encode())
+    """A name for exactly this backbone, with its weights, in this precision, by this PyTorch."""
+    facts = (
+        2, torch.__version__, torchvision.__version__, torch.get_num_threads(),
+        hardware.device.type, hardware.half, model.backbone,
+    )  # fmt: skip
+    digest = hashlib.sha256(" ".join(map(str, facts)).encode())
     tensors = {**dict(model.named_parameters()), **dict(model.named_buffers())}
     for name, tensor in tensors.items():
         if not name.startswith("head."):

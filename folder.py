@@ -57,8 +57,5 @@ def clear(folder: Path) -> None:
 
 def _files(folder: Path) -> list[Path]:
     """Where the files of a run lie, if they are there; those that mark it as one come first."""
-    names = (
-        SUMMARY, LAST, PREVIOUS, BEST, "metrics.csv", "curves.png", "config.json", "train.log",
-        "prior.csv",
-    )  # fmt: skip
+    names = (SUMMARY, LAST, PREVIOUS, BEST, "metrics.csv", "curves.png", "config.json", "train.log")
     return [*map(folder.joinpath, names), *folder.glob("tensorboard/events.out.tfevents.*")]

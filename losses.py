@@ -73,7 +73,7 @@ class Scheme(nn.Module):
     """
 
     permanent = False  # whether `selected` labels become positive for good
-    lr_factor = 1.0  # the learning rate of its parameters, in multiples of the backbone's
+    lr_factor = 1.0  # of its parameters, in multiples of the rate that the network learns at
 
     def __init__(self, num_classes: int) -> None:
         super().__init__()
@@ -107,6 +107,9 @@ class Scheme(nn.Module):
         `probabilities` [N, K]; `observed` [N, K] in {-1, 0, 1}; the rows are what `index` counts.
         To be called before the epoch is saved, where `predicts_after` says so.
         """
+
+    def continue_from(self, earlier: Scheme) -> None:
+        """Take over what the same scheme has learned in a phase of training before this one."""
 
 
 class AssumeNegative(Scheme):
@@ -245,8 +248,10 @@ class ExpectedPositives(Scheme):
 
     def __init__(self, num_classes: int, expected_positives: float) -> None:
         super().__init__(num_classes)
-        valid = 0 < expected_positives < math.inf
-        rule = "give the mean number of positive labels of an image, above 0"
+        valid = 0 < expected_positives <= num_classes
+        rule = (
+            f"give the mean number of positive labels of an image, above 0, at most {num_classes}"
+        )
         _check(valid, "expected_positives", expected_positives, rule)
         self.expected_positives = expected_positives
 
@@ -288,6 +293,12 @@ class OnlineEstimation(ExpectedPositives):
             theta[known == 1] = _logit(0.995)
             theta[known == -1] = _logit(0.005)
         self.estimator = nn.Parameter(theta)
+
+    @torch.no_grad()
+    def continue_from(self, earlier: Scheme) -> None:
+        """Go on with the labels that it has estimated, as the authors do after a linear phase."""
+        if isinstance(earlier, OnlineEstimation):
+            self.estimator.copy_(earlier.estimator)
 
     def label_losses(self, logits: Tensor, observed: Tensor, index: Tensor) -> Tensor:
         """The mean of both sides, that of the model and that of the estimator."""
@@ -411,9 +422,9 @@ class ClassAwareSelective(Scheme):
     mode: "negative" keeps all unobserved labels, "ignore" none; "selective" drops those of the
     classes whose prior exceeds prior_threshold, and the topk * B ones of the batch with the
     smallest q, ranked over all of them, also those that the prior drops, ties by position.
-    gammas: g+, g- and gu, from 0 to 100. clip: from 0, below 1; 0, no shift, is our choice.
-    topk: labels per image. prior: [K] in [0, 1], the mean prediction of a model that was trained
-    in mode "ignore"; it and its threshold are given together.
+    gammas: g+, g- and gu, from 0 to 100. clip: from 0, below 1.
+    topk: labels per image; 0, as here, none; the authors': 5. prior: [K] in [0, 1], the mean
+    prediction of a model that was trained in mode "ignore"; given together with its threshold.
     """
 
     frequent: Tensor  # bool [K], the classes whose prior exceeds the threshold

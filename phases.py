@@ -1,7 +1,8 @@
 """The phases of a run: the head alone on fixed features, then everything end to end.
 
-LinearInit: Cole et al., CVPR 2021. In each phase the epochs count from 1, and what a scheme has
-learned (corrections, estimated and soft labels) begins anew; the weights go on.
+LinearInit: Cole et al., CVPR 2021. The head of the best linear epoch goes on, and the labels that
+ROLE has estimated. In each phase the epochs count from 1, without the corrections and soft labels
+of the one before.
 """
 
 from __future__ import annotations

@@ -58,15 +58,20 @@ class Run:
         self.earlier = ""
 
     def begin(self, phase: Phase) -> None:
-        """Go on with this phase: what it trains with, unless that is taken up, and its loaders."""
+        """Go on with this phase: what it trains with, unless that is taken up, and its loaders.
+
+        It starts from the best head of the phase before, and what a scheme may keep of it.
+        """
         if phase != self.state.phase:
             before = self.state
+            before.model.head.load_state_dict(before.best_head or before.model.head.state_dict())
             fresh = build_state(
                 self.config, self.data, self.options, before.model, phase, before.rows
             )
             self.state = dataclasses.replace(
                 fresh, kept=before.kept, last_is_damaged=before.last_is_damaged
             )
+            self.state.scheme.continue_from(before.scheme)
         self.loaders = build_loaders(self.config, self.data, self.state, self.hardware)
 
     @property

@@ -131,8 +131,11 @@ def _keep(run: Run, row: dict[str, Any]) -> None:
     """Write down a finished epoch, of which this is the row of metrics.csv."""
     state, record = run.state, run.record
     state.rows.append(row)
+    is_best = run.best_epoch == state.epoch
+    if is_best and not run.is_last_phase:
+        state.keep_head()
     state.save(record.folder, run.take_over)
-    if run.is_last_phase and run.best_epoch == state.epoch:
+    if is_best and run.is_last_phase:
         state.save_model(record.folder / BEST, run.data.classes)
     record.write_metrics(state.rows)
     record.say(_epoch_line(run, row))

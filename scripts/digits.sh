@@ -13,7 +13,7 @@ export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1} # as the committed records: it chan
 
 failed=()
 for seed in $SEEDS; do
-    for method in "AN" "LL-R" "LL-Ct" "LL-Cp" "AN --train_set_variant clean"; do
+    for method in "AN" "LL-R" "LL-Ct" "LL-Cp" "AN --lr 0.001 --train_set_variant clean"; do
         # shellcheck disable=SC2086  # a method is several words
         python main.py --dataset digits --mod_scheme $method --seed "$seed" \
             --save_path "$RESULTS" --resume

@@ -126,20 +126,12 @@ def setting(config: Config) -> str:
         for name, value in config.options.items()
         if value is not None and not (isinstance(value, str) and value == usual[name])
     }
-    for name in _unused(config):
-        shown.pop(name, None)
+    shown.pop("mode", None)
     if config.boostlu != 1:
         shown["boostlu"] = config.boostlu
     if "--lr" in shlex.split(command(config)):
         shown["lr"] = config.lr
     return "; ".join(f"{name} {written(value)}" for name, value in shown.items())
-
-
-def _unused(config: Config) -> tuple[str, ...]:
-    """Options of CSL that its mode, which the name says, or the lack of a prior makes idle."""
-    if config.mode != "selective":
-        return "mode", "topk", "prior", "prior_threshold"
-    return ("mode",) if config.prior else ("mode", "prior_threshold")
 
 
 def labels_name(run: Run) -> str:
