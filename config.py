@@ -113,6 +113,8 @@ def _read_saved(path: str) -> dict[str, Any]:
     for name in saved:
         if name not in FLAGS or not FLAGS[name].metadata["saved"]:
             raise UserError(f"{path}: there is no setting {name!r}{did_you_mean(name, FLAGS)}")
+        if isinstance(saved[name], list) and not hasattr(FLAGS[name].metadata["parse"], "several"):
+            raise UserError(f"{path}: --{name}: {saved[name]} is not one value")
     words = [f"--{name}={written(value)}" for name, value in saved.items()]
     return vars(_parser().parse_args(words))
 
@@ -124,10 +126,7 @@ def _resolve(given: dict[str, Any], saved: dict[str, Any]) -> tuple[Config, list
     if "weights" in given:
         values["use_pretrained"] = given.get("use_pretrained", given["weights"] != "none")
     filled = {**_by_recipe(values), **values}
-    if filled["mode"] != "selective":
-        filled.update(dict.fromkeys(SELECTIVE))
-    if filled["prior"] is None:
-        filled["prior_threshold"] = None
+    filled.update(dict.fromkeys(_idle(filled)))
     notes = _notes(given, values, filled)
     if not filled["use_pretrained"]:
         filled["weights"] = "none"
@@ -213,6 +212,13 @@ def _by_recipe(values: Mapping[str, Any]) -> dict[str, Any]:
     return filled
 
 
+def _idle(values: Mapping[str, Any]) -> tuple[str, ...]:
+    """The options of CSL that change nothing."""
+    if values["mode"] != "selective":
+        return SELECTIVE
+    return ("prior_threshold",) if values["prior"] is None else ()
+
+
 def _of_linear_phase(values: Mapping[str, Any]) -> dict[str, Any]:
     """What a linear phase does unless it is told; nothing where there is none."""
     if not values["linear_init"]:
@@ -226,7 +232,7 @@ def _usual(config: Config) -> dict[str, Any]:
     names = ("dataset", "mod_scheme", "optimizer", "arch")
     usual = _by_recipe({name: getattr(config, name) for name in names})
     usual["optimizer"] = recipe(config.dataset, config.mod_scheme)["optimizer"]
-    usual.update(_of_linear_phase(vars(config)))
+    usual.update(_of_linear_phase(vars(config)), **dict.fromkeys(_idle(vars(config))))
     if not config.use_pretrained:
         usual["weights"] = "none"
     return usual

@@ -95,13 +95,17 @@ class RunRecord:
         self._write("metrics.csv", text.getvalue())
 
     def read_metrics(self) -> list[dict[str, float]]:
-        """The numbers of metrics.csv, NaN where unknown. Raises UserError if it is damaged."""
+        """The numbers of metrics.csv in the last phase, NaN where unknown.
+
+        Raises UserError if it is damaged.
+        """
         path = self.folder / "metrics.csv"
         text = read_file(path)
         try:
             lines = text.decode().splitlines()
             rows = list(csv.DictReader(lines, restval="missing"))
-            numbers = [{name: float(row[name] or "nan") for name in _NUMBERS} for row in rows]
+            last = [row for row in rows if row["phase"] == rows[-1]["phase"]]
+            numbers = [{name: float(row[name] or "nan") for name in _NUMBERS} for row in last]
             if not numbers:
                 raise ValueError("it has no rows")
             return numbers
@@ -165,12 +169,14 @@ def environment(device: str) -> dict[str, str]:
     import torch
     import torchvision
 
+    timm = sys.modules.get("timm")  # imported where the backbone is its own
     return {
         "python": platform.python_version(),
         "torch": torch.__version__,
         "torchvision": torchvision.__version__,
         "numpy": numpy.__version__,
         "sklearn": sklearn.__version__,
+        **({"timm": timm.__version__} if timm else {}),
         "git_commit": _git_commit(),
         "command_line": shlex.join(sys.argv),
         "device": device,

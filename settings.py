@@ -62,6 +62,7 @@ def _numbers(parse: Callable[[str], float]) -> Callable[[str], tuple[float, ...]
         return tuple(map(parse, text.split(",")))
 
     numbers.rule = f"each {parse.rule}"  # type: ignore[attr-defined]
+    numbers.several = True  # type: ignore[attr-defined]
     return numbers
 
 
@@ -71,7 +72,7 @@ _inner_share = number(above=0, below=1)
 _factor = number(above=0, high=1e6)
 _weight = number(low=0, high=1e6)
 _percent = number(float, 0, 100)
-_epochs = number(int, 0, 10**6)
+_whole = number(int, 0, 10**6)
 _images = number(int, 1, 2**20)
 _pixels = number(int, 8, 4096)
 _workers = number(int, 0, 256)
@@ -156,8 +157,8 @@ class Config:
     )
     final_rate: float | None = _method(
         "from delta_rel",
-        "LL-*: the sum of these shares in the last epoch, instead of --delta_rel, for any number "
-        "of epochs: delta_rel = final_rate / (num_epochs - 1)",
+        "LL-*: the sum of these shares in the last epoch of the fine-tuning, instead of "
+        "--delta_rel, for any number of epochs: delta_rel = final_rate / (num_epochs - 1)",
         _percent,
         "PERCENT",
         names_run=False,
@@ -202,7 +203,7 @@ class Config:
         choice("selective", "ignore", "negative"),
     )
     topk: int | None = _method(
-        BY_SCHEME, "CSL: how many likely unobserved labels an image are ignored", _epochs
+        BY_SCHEME, "CSL: how many likely unobserved labels an image are ignored", _whole
     )
     prior: str | None = _method(
         "none", "CSL: table of the classes' priors, by tools.prior", _path, "FILE"
@@ -245,7 +246,7 @@ class Config:
     momentum: float = _training(0.9, "momentum of sgd", number(low=0, below=1))
     bsize: int = _training(16, "images in a mini-batch", _images)
     num_epochs: int = _training(
-        10, "passes over the training images; 0: the linear phase alone", _epochs
+        10, "passes over the training images; 0: the linear phase alone", _whole
     )
     early_stop_drop: float = _training(
         3.0, "stop once val mAP is this far below its best; 100: never", number(above=0, high=100)
@@ -254,8 +255,9 @@ class Config:
     seed: int = _training(0, "seed of the weights, the order of images and the flips", _seed)
 
     linear_init: int = _linear(
-        0, "passes over fixed, un-augmented features that train the head first; 25 in LinearInit",
-        _epochs, "EPOCHS",
+        0, "passes over fixed, un-augmented features that train the head first; 25 in LinearInit; "
+        "the features are kept in DATA_ROOT/cache",
+        _whole, "EPOCHS",
     )  # fmt: skip
     linear_lr: float | None = _linear("lr * lr_mult", "learning rate of the head there", _factor)
     linear_bsize: int | None = _linear("bsize", "images in a mini-batch there", _images)

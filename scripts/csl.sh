@@ -38,20 +38,20 @@ for draw in $DRAWS; do
     first=$folder/ignore_seed${SEEDS%% *}
     labels=("--${draw%=*}" "${draw#*=}") # of digits main.py draws them, of a folder data.observe
     if [[ $DATASET != digits ]]; then
-        python -m data.observe "$DATASET" "${labels[@]}"
+        python -m data.observe "$DATASET" ${labels[@]+"${labels[@]}"}
         check "the draw $draw" || continue
         labels=()
     fi
     for seed in $SEEDS; do
-        train ignore "$seed" "${labels[@]}"
-        train negative "$seed" "${labels[@]}"
+        train ignore "$seed" ${labels[@]+"${labels[@]}"}
+        train negative "$seed" ${labels[@]+"${labels[@]}"}
     done
     if [[ ! -e $first.csv ]]; then
         python -m tools.prior "$first" --out "$first.csv"
         check "$first.csv" || continue
     fi
     for seed in $SEEDS; do
-        train selective "$seed" "${labels[@]}" --prior "$first.csv"
+        train selective "$seed" ${labels[@]+"${labels[@]}"} --prior "$first.csv"
     done
 done
 if ((${#failed[@]})); then

@@ -627,9 +627,9 @@ def test_digits_are_drawn_as_asked_and_the_draw_is_written_down(tmp_path):
 @pytest.mark.parametrize("count", [5, 40, 10_000])
 def test_as_many_labels_of_each_class_of_digits_are_kept_as_asked(count):
     train, val, test = load_data(parse_args(["--fpc", str(count)])).splits.values()
-    truth = np.concatenate([train.truth, val.truth])
-    observed = np.concatenate([train.observed, val.observed])
-    for truth, observed in ((truth, observed), (test.truth, test.observed)):
+    whole_truth = np.concatenate([train.truth, val.truth])
+    whole_observed = np.concatenate([train.observed, val.observed])
+    for truth, observed in ((whole_truth, whole_observed), (test.truth, test.observed)):
         assert (observed[observed != 0] == truth[observed != 0]).all()
         for sign in (1, -1):
             kept = (observed == sign).sum(0)

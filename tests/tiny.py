@@ -80,7 +80,7 @@ def settings(folder: Path | str, save_path: Path, *more: str) -> Config:
     flags = {
         "dataset": folder, "save_path": save_path, "arch": "resnet8", "use_pretrained": "false",
         "image_size": 16, "bsize": 4, "num_epochs": 3, "num_workers": 0, "lr": 1e-3,
-        "delta_rel": 10, "early_stop_drop": 100, "exp_name": "run",
+        "delta_rel": 10, "early_stop_drop": 100, "exp_name": "run", "data_root": save_path,
     }  # fmt: skip
     words = [word for name, value in flags.items() for word in (f"--{name}", str(value))]
     return parse_args([*words, *more])
