@@ -18,7 +18,7 @@ export RESULTS FAILED OMP_NUM_THREADS=${OMP_NUM_THREADS:-1} # as the committed r
 
 METHODS=(
     IU WAN LSAN EPR ROLE EM EM+APL ASL CSL
-    "AN --boostlu 5" "LL-R --boostlu 5" "LL-Ct --boostlu 5" "LL-Cp --boostlu 5"
+    "AN --boostlu 5" "LL-R --boostlu 5" "LL-Ct --boostlu 5" "LL-Cp --boostlu 2"
 )
 
 runs() { # the flags of each run, a line a run
