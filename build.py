@@ -38,6 +38,11 @@ def own_options(config: Config, data: Data) -> dict[str, Any]:
     options = {name: value for name, value in config.options.items() if value is not None}
     if "expected_positives" in config.options and config.expected_positives is None:
         options["expected_positives"] = _mean_positives(config, data)
+    if options.get("expected_positives", 0) > len(data.classes):
+        raise UserError(
+            f"--expected_positives {options['expected_positives']:g}: an image has at most "
+            f"{len(data.classes)}, one a class"
+        )
     if config.prior is not None:
         options["prior"] = _prior(Path(config.prior), data.classes)
     return options

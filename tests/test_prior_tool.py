@@ -101,7 +101,7 @@ def test_flags_take_the_place_of_the_settings_of_the_run(runs):
         found = loading.load(prior._parser().parse_args([str(runs / "dense"), *more]))
         config = found.config
         flags = (config.data_root, config.bsize, config.num_workers, config.amp)
-        assert flags == (("elsewhere", 7, 1, "bf16") if more else ("data", 4, 0, "auto"))
+        assert flags == (("elsewhere", 7, 1, "bf16") if more else (config.save_path, 4, 0, "auto"))
         assert found.loader(found.data.train).batch_sampler.batch_size == 2 * config.bsize
     assert found.hardware.half is torch.bfloat16
 

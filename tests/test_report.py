@@ -154,9 +154,14 @@ def test_a_test_without_truth_is_marked(tmp_path):
 @pytest.mark.parametrize(
     ("settings", "method", "setting"),
     [
-        ({"mod_scheme": "IU"}, "IU", ""),
+        ({"mod_scheme": "IU", "lr": 5e-4}, "IU", ""),
+        ({"mod_scheme": "IU"}, "IU", "lr 0.001"),
         ({"mod_scheme": "LSAN", "ls_coef": 0.2}, "LSAN", "ls_coef 0.2"),
-        ({"mod_scheme": "ROLE", "expected_positives": 3}, "ROLE", "expected_positives 3"),
+        (
+            {"mod_scheme": "ROLE", "expected_positives": 3, "lr": 2e-3},
+            "ROLE",
+            "expected_positives 3",
+        ),
         ({"mod_scheme": "ASL", "gammas": [0, 2], "clip": 0.1}, "ASL", "gammas 0,2; clip 0.1"),
         (
             {"mod_scheme": "EM+APL", "em_alpha": 0.1, "apl_start": 4, "apl_beta": 0.9},

@@ -80,7 +80,7 @@ def test_every_command_of_the_report_gives_the_settings_of_its_run(runs):
         assert words[:2] == ["python", "main.py"]
         again = parse_args(words[2:]).settings()
         ours = run.config.settings()
-        not_named = ("save_path", "exp_name", "num_workers")
+        not_named = ("save_path", "exp_name", "num_workers", "data_root")
         assert {n: v for n, v in again.items() if n not in not_named} == {
             n: v for n, v in ours.items() if n not in not_named
         }
