@@ -248,10 +248,8 @@ class ExpectedPositives(Scheme):
 
     def __init__(self, num_classes: int, expected_positives: float) -> None:
         super().__init__(num_classes)
-        valid = 0 < expected_positives <= num_classes
-        rule = (
-            f"give the mean number of positive labels of an image, above 0, at most {num_classes}"
-        )
+        valid = 0 < expected_positives < math.inf
+        rule = "give the mean number of positive labels of an image, above 0"
         _check(valid, "expected_positives", expected_positives, rule)
         self.expected_positives = expected_positives
 
