@@ -5,65 +5,26 @@ Nothing here imports torch.
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
-import os
-import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from cli import boolean, choice, did_you_mean, flag, number
+import words
+from cli import boolean, choice, flag, number
+from naming import written
 from recipes import OPTIMIZERS, RECIPES, SCHEMES
 
 BY_RECIPE = "by recipe"
-BY_SCHEME = "the authors'"
 
 
-def _dataset(text: str) -> str:
-    """A known name, or a path, which always holds a slash so that the two are never confused."""
-    if text in RECIPES:
-        return text
-    if os.path.isfile(_path(text)):
-        raise argparse.ArgumentTypeError(f"{text!r} is a file: give the folder that it lies in")
-    if "/" in text or os.path.isdir(text):
-        path = str(Path(text))
-        return path if "/" in path else f"./{path}"
-    rule = f"neither one of {', '.join(RECIPES)} nor an existing folder"
-    raise argparse.ArgumentTypeError(f"{text!r} is {rule}{did_you_mean(text, RECIPES)}")
-
-
-def _path(text: str) -> str:
-    """The path of a file or folder, which need not exist."""
-    if not text or "\0" in text:
-        raise argparse.ArgumentTypeError(f"{text!r} must be the path of a file or folder")
-    return text
-
-
-def _folder_name(text: str) -> str:
-    plain = text.isprintable() and not re.search(r"[/\\]", text) and len(os.fsencode(text)) <= 200
-    if not plain or text in ("", ".", ".."):
-        raise argparse.ArgumentTypeError(f"{text!r} must be one folder name of 1 to 200 bytes")
-    return text
-
-
-def _backbone(text: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9_.+-]{1,100}", text):
-        raise argparse.ArgumentTypeError(f"{text!r} must be the name of a network, as resnet50")
-    return text
-
-
-def _numbers(parse: Callable[[str], float]) -> Callable[[str], tuple[float, ...]]:
-    """A converter of numbers with commas between them."""
-
-    def numbers(text: str) -> tuple[float, ...]:
-        return tuple(map(parse, text.split(",")))
-
-    numbers.rule = f"each {parse.rule}"  # type: ignore[attr-defined]
-    numbers.several = True  # type: ignore[attr-defined]
-    return numbers
+def _usual(option: str) -> str:
+    """What the schemes that have the option take for it, for the help."""
+    values = {name: written(own[option]) for name, own in SCHEMES.items() if option in own}
+    if len({*values.values()}) == 1:
+        return next(iter(values.values()))
+    return ", ".join(f"{value} ({name})" for name, value in values.items())
 
 
 _seed = number(int, 0, 2**32 - 1)
@@ -102,11 +63,11 @@ class Config:
     dataset: str = _data(
         "digits",
         "a known set, or a folder that holds formatted_*.npy files",
-        _dataset,
+        words.dataset,
         "{" + ",".join(RECIPES) + "}|FOLDER",
     )
     data_root: str = _data(
-        "data", "folder that holds the known sets", _path, "FOLDER", names_run=False
+        "data", "folder that holds the known sets", words.path, "FOLDER", names_run=False
     )
     image_size: int = _data(448, "images are resized to a square of this side", _pixels, "PIXELS")
     flip: bool = _data(True, "flip training images left-right half of the time", boolean)
@@ -176,7 +137,7 @@ class Config:
         _factor,
     )
     ls_coef: float | None = _method(
-        BY_SCHEME, "LSAN: by how much labels are smoothed", number(float, 0, 0.5)
+        _usual("ls_coef"), "LSAN: by how much labels are smoothed", number(float, 0, 0.5)
     )
     em_alpha: float | None = _method(
         BY_RECIPE, "EM, EM+APL: weight of the entropy of unobserved labels", _factor
@@ -186,14 +147,13 @@ class Config:
     )
     apl_beta: float | None = _method(BY_RECIPE, "EM+APL: weight of the soft labels", _weight)
     gammas: tuple[float, ...] | None = _method(
-        BY_SCHEME,
-        "ASL: focus on positive, negative labels, 0,4; CSL: on positive, negative, unobserved "
-        "ones, 0,1,2",
-        _numbers(_percent),
+        _usual("gammas"),
+        "ASL: focus on positive, negative labels; CSL: on positive, negative, unobserved ones",
+        words.numbers(_percent),
         "N,N[,N]",
     )
     clip: float | None = _method(
-        BY_SCHEME,
+        _usual("clip"),
         "ASL, CSL: probability below which a negative costs nothing",
         number(low=0, below=1),
     )
@@ -203,13 +163,13 @@ class Config:
         choice("selective", "ignore", "negative"),
     )
     topk: int | None = _method(
-        BY_SCHEME, "CSL: how many likely unobserved labels an image are ignored", _whole
+        _usual("topk"), "CSL: how many likely unobserved labels an image are ignored", _whole
     )
     prior: str | None = _method(
-        "none", "CSL: table of the classes' priors, by tools.prior", _path, "FILE"
+        "none", "CSL: table of the classes' priors, by tools.prior", words.path, "FILE"
     )
     prior_threshold: float | None = _method(
-        BY_SCHEME,
+        _usual("prior_threshold"),
         "CSL: unobserved labels of classes with a higher prior are ignored",
         number(low=0, high=1),
     )
@@ -217,14 +177,14 @@ class Config:
     arch: str = _model(
         "resnet50",
         "backbone: a classifier of torchvision, timm.NAME where timm is installed, or resnet8",
-        _backbone,
+        words.backbone,
         "NAME",
     )
     use_pretrained: bool = _model(True, "start from pretrained weights", boolean)
     weights: str = _model(
         "IMAGENET1K_V1",
-        "torchvision's name of them, or a file with a state dict",
-        _path,
+        "torchvision's name of them (of a timm.NAME: pretrained), or a file with a state dict",
+        words.path,
         "NAME|FILE",
     )
     boostlu: float = _model(
@@ -270,13 +230,15 @@ class Config:
     deterministic: bool = _run(
         False, "the same weights every time on a GPU too, more slowly", boolean
     )
-    save_path: str = _run("./results", "folder of the runs", _path, "FOLDER")
-    exp_name: str = _run("from the settings", "the run's folder there", _folder_name, "NAME")
+    save_path: str = _run("./results", "folder of the runs", words.path, "FOLDER")
+    exp_name: str = _run("from the settings", "the run's folder there", words.folder_name, "NAME")
     tensorboard: bool = _run(False, "write TensorBoard event files too", boolean)
     resume: bool = _action(False, "go on from the last finished epoch, or start", boolean)
     overwrite: bool = _action(False, "start anew where a run lies already", boolean)
     dry_run: bool = _action(False, "print the resolved settings and stop", boolean)
-    config: str = _action("", "start from a run's config.json; flags override it", _path, "FILE")
+    config: str = _action(
+        "", "start from a run's config.json; flags override it", words.path, "FILE"
+    )
 
     @property
     def chosen_by(self) -> str:
