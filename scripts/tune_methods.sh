@@ -5,14 +5,10 @@
 #     JOBS=2 scripts/tune_methods.sh     # two runs at a time
 #
 # Stopped and started again, it goes on where it was. Runs that fail are named at the end.
-set -u
 cd "$(dirname "$0")/.." || exit 1
-JOBS=${JOBS:-1}
-SEED=${SEED:-0}
 RESULTS=${RESULTS:-results/sweep_digits}
-FAILED=$(mktemp) || exit 1
-trap 'rm -f "$FAILED"' EXIT
-export RESULTS FAILED OMP_NUM_THREADS=${OMP_NUM_THREADS:-1} # as the committed records
+SEED=${SEED:-0}
+source scripts/runs.sh
 
 # the method, ending in the flag that is tuned: its three values
 GRID="
@@ -48,20 +44,6 @@ runs() { # the flags of each run, a line a run
     done <<<"$GRID"
 }
 
-train() { # the run with these flags, all in one word
-    # shellcheck disable=SC2086
-    python main.py --dataset digits $1 --save_path "$RESULTS" --resume
-    status=$?
-    ((status >= 128)) && exit 255 # stopped by a signal: no other run is started then
-    ((status)) && echo "failed: $1" >>"$FAILED"
-    exit 0
-}
-export -f train
-
-# shellcheck disable=SC2016  # the shell that xargs starts expands it
-runs | xargs -P "$JOBS" -I{} bash -c 'train "$1"' _ {} || exit
+runs | train_all || exit
 python -m tools.report "$RESULTS"
-if [[ -s $FAILED ]]; then
-    cat "$FAILED" >&2
-    exit 1
-fi
+name_failed
