@@ -203,7 +203,7 @@ def _without_times(row: dict[str, Any]) -> dict[str, Any]:
 def _settings(path: Path) -> dict[str, Any]:
     config = json.loads(path.read_text())
     data = config.pop("environment")["data"]
-    return {**config, "save_path": "", "data": data}
+    return {**config, "save_path": "", "data_root": "", "data": data}
 
 
 def _picture(path: Path) -> bytes:
