@@ -48,7 +48,7 @@ def assert_survives(reference, root, *strikes):
 
 def test_the_faults_reach_every_file_that_a_run_leaves(reference):
     files = {path.name for path in reference.folder.iterdir()} - {".lock"}
-    assert reference.events.count(("bestmodel.pt", "half")) == 3
+    assert reference.events.count(("bestmodel.pt", "half")) >= 2  # the first, and a better one
     assert {file for file, _ in reference.events} == files == set(EVENTS)
     for file, kinds in EVENTS.items():
         assert {kind for name, kind in reference.events if name == file} == kinds, file
