@@ -65,7 +65,8 @@ def read_config(path: str | Path) -> Config:
 def describe(config: Config) -> str:
     """The settings as a table, a group at a time; `*` marks what differs from the recipe."""
     unusual = dict(_unusual(config))
-    settings = config.settings()
+    absent = set(OPTIONS) - SCHEMES[config.mod_scheme].keys()
+    settings = {name: value for name, value in config.settings().items() if name not in absent}
     lines = []
     for group in dict.fromkeys(f.metadata["group"] for f in FLAGS.values()):
         names = [name for name in settings if FLAGS[name].metadata["group"] == group]
@@ -103,7 +104,11 @@ def _parser() -> Parser:
 def _of_digits() -> str:
     plain = {name: value for name, value in RECIPES["digits"].items() if name != "schemes"}
     listed = ", ".join(f"{name} {written(value)}" for name, value in plain.items())
-    return textwrap.fill(f"digits, the default set, has defaults of its own: {listed}.", width=80)
+    return textwrap.fill(
+        f"digits, the default set, has defaults of its own: {listed}; some schemes have more of "
+        "their own there (--dry_run shows what a command takes).",
+        width=80,
+    )
 
 
 def _read_saved(path: str) -> dict[str, Any]:

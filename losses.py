@@ -10,6 +10,10 @@ z its value, p = sigmoid(logit), nl(v) = -log v. A scheme is built once and call
     out = scheme(logits, observed, epoch=epoch, index=index)     # epoch counts from 1
     out.loss.backward()
 
+A scheme may have parameters (ROLE): give `scheme.parameters()` to the optimizer, at
+`scheme.lr_factor` times the learning rate. Where `scheme.predicts_after(epoch)` says so (EM+APL),
+call `scheme.after_epoch` once the epoch is finished.
+
 Source of AN and LL-*: Kim et al., "Large Loss Matters in Weakly Supervised Multi-Label
 Classification", CVPR 2022, arXiv 2206.03740; of the others: what their classes name.
 """
