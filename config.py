@@ -157,9 +157,14 @@ def _still_meant(given: dict[str, Any], saved: dict[str, Any]) -> dict[str, Any]
     dropped = {name for name, value in derived.items() if getattr(before, name) == value}
     dropped.update(*(_BELONGINGS.get(name, ()) for name in changed))
     if changed & {"dataset", "mod_scheme"}:
-        own = SCHEMES[given.get("mod_scheme", before.mod_scheme)]
-        usual = recipe(before.dataset, before.mod_scheme)
-        dropped.update(n for n in OPTIONS if n not in own or saved.get(n) == usual.get(n))
+        scheme = given.get("mod_scheme", before.mod_scheme)
+        usual, other = (recipe(before.dataset, name) for name in (before.mod_scheme, scheme))
+        dropped.update(set(OPTIONS) - SCHEMES[scheme].keys())
+        dropped.update(
+            name
+            for name, value in usual.items()
+            if saved.get(name) == value and (name in OPTIONS or value != other.get(name))
+        )
     if "final_rate" in given:
         dropped.add("delta_rel")
     if given.get("linear_init") == 0:
@@ -181,6 +186,12 @@ def _notes(
     if given.get("delta_rel") and "delta_rel" not in SCHEMES[scheme]:
         delta = f"--delta_rel {given['delta_rel']:g}"
         notes.append(f"{scheme} selects no labels by their loss: {delta} is not used")
+    share = filled["delta_rel"] * (filled["linear_init"] - 1)
+    if scheme in ("LL-R", "LL-Ct") and filled["linear_scheme"] != "AN" and share > 20:
+        notes.append(
+            f"the linear phase ends with {min(share, 100):g} % of the labels: --linear_scheme AN "
+            "selects none there"
+        )
     if scheme == "EM+APL" and filled["apl_start"] >= filled["num_epochs"]:
         notes.append(
             f"--apl_start {filled['apl_start']} with {filled['num_epochs']} epochs: no label gets "

@@ -679,6 +679,22 @@ def test_another_scheme_keeps_what_was_chosen_and_it_has_too(tmp_path, capsys, s
     assert capsys.readouterr().err == ""
 
 
+def test_another_scheme_takes_the_learning_rate_that_its_recipe_has(tmp_path):
+    saved = parse_args(["--mod_scheme", "LSAN"])
+    for given, lr in (((), 0.002), (("--lr", "0.3"), 0.3)):
+        path = save(tmp_path, parse_args(["--mod_scheme", "LSAN", *given]).settings())
+        assert parse_args(["--config", path, "--mod_scheme", "ROLE"]).lr == lr
+    assert saved.lr == 0.001
+
+
+def test_a_linear_phase_that_selects_much_is_told(capsys):
+    parse_args(["--mod_scheme", "LL-R", "--delta_rel", "1", "--linear_init", "21"])
+    assert capsys.readouterr().err == ""
+    for epochs, share in ((31, 30), (400, 100)):
+        parse_args(["--mod_scheme", "LL-R", "--delta_rel", "1", "--linear_init", str(epochs)])
+        assert f"the linear phase ends with {share} % of the labels" in capsys.readouterr().err
+
+
 def test_another_data_set_takes_its_own_values_of_a_recipe(tmp_path):
     path = save(tmp_path, short("--mod_scheme", "EM+APL", "--apl_beta", "0.7").settings())
     got = parse_args(["--config", path, "--dataset", "cub"])
@@ -698,7 +714,7 @@ def test_another_mode_of_csl_drops_what_only_the_selective_one_has(tmp_path):
     assert again.gammas == (1, 2, 3)
 
 
-OLD_RUNS = sorted(REPOSITORY.glob("results/*digits/*/config.json"))
+OLD_RUNS = sorted(REPOSITORY.glob("results/*digits/digits_*/config.json"))
 
 
 @pytest.mark.parametrize("path", OLD_RUNS, ids=[path.parent.name for path in OLD_RUNS])

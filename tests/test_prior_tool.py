@@ -247,7 +247,7 @@ def test_predictions_that_are_no_numbers_are_refused(runs, monkeypatch, capsys):
 
 
 def test_names_are_shown_so_that_a_terminal_obeys_none_of_them():
-    *lines, above = prior._table(["a\x1b[2J\nb", "c"], (0.05, 0.5))
+    *lines, above = prior._table(["a\x1b[2J\nb", "c"], (0.05, 0.5), 0.05)
     assert lines == [f"{'c':<11}  0.5000", "a\\x1b[2J\\nb  0.0500"]
     assert above.startswith("1 of 2 classes above 0.05")
 

@@ -176,4 +176,4 @@ def _rank(run: Run) -> tuple:
     method = list(SCHEMES).index(config.mod_scheme), name.count(" + "), name
     words = re.split(r"(\d+(?:\.\d+)?)", setting(config))  # every other one is a number
     numbers = [float(word) if place % 2 else word for place, word in enumerate(words)]
-    return config.dataset, full, unusual, labels, *method, numbers
+    return config.dataset, full, labels if unusual else "", *method, numbers

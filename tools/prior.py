@@ -16,7 +16,7 @@ from cli import UserError, printable
 from config import parse_args
 from files import is_there
 from priors import write_prior
-from recipes import SCHEMES
+from recipes import recipe
 from settings import FLAGS, Config
 from tools import loading
 
@@ -79,7 +79,7 @@ def _is_meant(config: Config) -> bool:
     return config.mod_scheme == "CSL" and config.mode == "ignore"
 
 
-def _table(classes: Sequence[str], values: Sequence[float]) -> Iterator[str]:
+def _table(classes: Sequence[str], values: Sequence[float], threshold: float) -> Iterator[str]:
     """The classes by their priors, of many only the highest and lowest; then how many are high."""
     pairs = sorted(zip(values, map(printable, classes), strict=True), key=lambda pair: -pair[0])
     many = len(pairs) > 2 * SHOWN
@@ -87,7 +87,6 @@ def _table(classes: Sequence[str], values: Sequence[float]) -> Iterator[str]:
     width = max(len(name) for end in ends for _, name in end)
     above, below = ([f"{name:<{width}}  {value:.4f}" for value, name in end] for end in ends)
     yield from [*above, *(["..."] if many else []), *below]
-    threshold = SCHEMES["CSL"]["prior_threshold"]
     frequent = sum(value > threshold for value in values)
     yield f"{frequent:,} of {len(pairs):,} classes above {threshold:g}, the usual --prior_threshold"
 
@@ -123,7 +122,8 @@ def main(argv: Sequence[str]) -> None:
         values = mean_prediction(model.to(hardware.device), loader, hardware)
     write_prior(out, data.classes, values)
     print(f"class priors: the mean predictions on {len(data.train):,} training images")
-    print("\n".join(_table(data.classes, values)))
+    threshold = recipe(config.dataset, "CSL")["prior_threshold"]
+    print("\n".join(_table(data.classes, values, threshold)))
     print(f"wrote {printable(str(out))}; next:\n{printable(_next_command(args, out, config))}")
 
 
