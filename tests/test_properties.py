@@ -116,7 +116,7 @@ WORDS: dict[str, tuple[str, str, Callable[[Any], bool]]] = {
     "prior_threshold": optional("0 0.05 1", "-0.1 1.1 nan", within(0, 1)),
     "arch": (
         "resnet18 vgg16 timm.vit_tiny resnet8", "'' a/b 'a b'",
-        lambda value: re.fullmatch(r"[A-Za-z0-9_.+-]{1,100}", value),
+        lambda value: bool(re.fullmatch(r"[A-Za-z0-9_.+-]{1,100}", value)),
     ),
     "use_pretrained": SWITCH,
     "weights": ("IMAGENET1K_V1 none ./file.pt", "", lambda value: isinstance(value, str)),
@@ -159,7 +159,7 @@ def command_lines(draw: Any, odd: Collection[str] = tuple(WORDS)) -> list[str]:
 
     What one of them needs stands before it, unless another one says otherwise.
     """
-    words = []
+    words: list[str] = []
     for name in draw(st.lists(st.sampled_from(sorted(WORDS)), max_size=5)):
         having = [scheme for scheme in SCHEMES if name in SCHEMES[scheme]]
         if having:
