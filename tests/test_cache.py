@@ -178,17 +178,19 @@ def test_without_locks_two_writers_do_not_mix(tmp_path, monkeypatch):
 # A full disk
 
 
-@pytest.fixture
+@contextlib.contextmanager
 def small_files():
-    """No file may grow beyond 1,000 bytes."""
+    """Within this no file may grow beyond 1,000 bytes: what pytest prints may go to one too."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-def test_a_disk_that_fills_up_is_an_error_and_leaves_nothing(tmp_path, small_files):
-    with pytest.raises(OSError, match="too large"):
+def test_a_disk_that_fills_up_is_an_error_and_leaves_nothing(tmp_path):
+    with small_files(), pytest.raises(OSError, match="too large"):
         on_disk(tmp_path / "rows.npy", 100, in_batches())
     assert names_in(tmp_path) == ["rows.lock"]
 
