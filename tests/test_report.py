@@ -33,7 +33,9 @@ def write_run(folder, seed=1, drawn=PAPERS, data=None, test_labels=None, **setti
     config.update(seed=seed, **settings)
     summary.update(seed=seed, test_map=90.0 + seed, test_labels=test_labels)
     summary.update((name, value) for name, value in settings.items() if name in summary)
-    if data is not False:
+    if data is False:
+        config["environment"] = {"python": "3"}
+    else:
         config["environment"].update(data={**DIGESTS, **(data or {})}, drawn=drawn)
     folder.mkdir(parents=True)
     (folder / "config.json").write_text(json.dumps(config))
