@@ -157,19 +157,20 @@ def _still_meant(given: dict[str, Any], saved: dict[str, Any]) -> dict[str, Any]
     dropped = {name for name, value in derived.items() if getattr(before, name) == value}
     dropped.update(*(_BELONGINGS.get(name, ()) for name in changed))
     if changed & {"dataset", "mod_scheme"}:
-        scheme = given.get("mod_scheme", before.mod_scheme)
-        usual, other = (recipe(before.dataset, name) for name in (before.mod_scheme, scheme))
-        dropped.update(set(OPTIONS) - SCHEMES[scheme].keys())
-        dropped.update(
-            name
-            for name, value in usual.items()
-            if saved.get(name) == value and (name in OPTIONS or value != other.get(name))
-        )
+        dropped |= _of_the_recipe(before, given.get("mod_scheme", before.mod_scheme), saved)
     if "final_rate" in given:
         dropped.add("delta_rel")
     if given.get("linear_init") == 0:
         dropped.update(LINEAR)
     return {name: value for name, value in saved.items() if name not in dropped}
+
+
+def _of_the_recipe(before: Config, scheme: str, saved: Mapping[str, Any]) -> set[str]:
+    """What was saved as the recipe had it, or the new scheme has not: nobody chose it for that."""
+    usual, other = (recipe(before.dataset, name) for name in (before.mod_scheme, scheme))
+    unchosen = {name for name, value in usual.items() if saved.get(name) == value}
+    foreign = set(OPTIONS) - SCHEMES[scheme].keys()
+    return foreign | {n for n in unchosen if n in OPTIONS or usual[n] != other.get(n)}
 
 
 def _notes(

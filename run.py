@@ -64,7 +64,8 @@ class Run:
         """
         if phase != self.state.phase:
             before = self.state
-            before.model.head.load_state_dict(before.best_head or before.model.head.state_dict())
+            if before.best_head:  # a checkpoint of earlier times has none
+                before.model.head.load_state_dict(before.best_head)
             fresh = build_state(
                 self.config, self.data, self.options, before.model, phase, before.rows
             )
