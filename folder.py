@@ -9,6 +9,8 @@ from cli import UserError
 from files import is_there, locked, remove_temporaries
 
 LAST, PREVIOUS, BEST, SUMMARY = "last.pt", "last.previous.pt", "bestmodel.pt", "summary.json"
+HISTORY = "labels"  # the folder of what --audit labels keeps
+POINTING, MAPS = "pointing.json", "maps.npz"  # what tools.explain finds out about the best model
 _LOCK = ".lock"
 
 
@@ -43,7 +45,8 @@ def lock(folder: Path, held: contextlib.ExitStack) -> None:
         ) from None
     except OSError as error:
         raise UserError(f"cannot use the folder {folder}: {error.strerror}") from None
-    remove_temporaries(folder)
+    for place in (folder, folder / HISTORY):
+        remove_temporaries(place)
 
 
 def clear(folder: Path) -> None:
@@ -57,5 +60,10 @@ def clear(folder: Path) -> None:
 
 def _files(folder: Path) -> list[Path]:
     """Where the files of a run lie, if they are there; those that mark it as one come first."""
-    names = (SUMMARY, LAST, PREVIOUS, BEST, "metrics.csv", "curves.png", "config.json", "train.log")
-    return [*map(folder.joinpath, names), *folder.glob("tensorboard/events.out.tfevents.*")]
+    names = (
+        SUMMARY, LAST, PREVIOUS, BEST, "metrics.csv", "curves.png", "config.json", "train.log",
+        POINTING, MAPS,
+    )  # fmt: skip
+    beside = ("tensorboard/events.out.tfevents.*", f"{HISTORY}/*.npz")
+    found = [path for pattern in beside for path in folder.glob(pattern)]
+    return [*map(folder.joinpath, names), *found]

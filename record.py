@@ -53,12 +53,15 @@ class RunRecord:
 
     def say(self, line: str) -> None:
         """Print a line, above a progress bar if there is one, and keep it in train.log."""
-        line = printable(line)
-        self._do(partial(append_line, self.folder / "train.log", line))
+        self.note(line)
         try:
-            tqdm.write(line)
+            tqdm.write(printable(line))
         except OSError as error:
             raise UserError(f"cannot write to standard output: {error.strerror}") from error
+
+    def note(self, line: str) -> None:
+        """Keep a line in train.log. Raises UserError where that cannot be written."""
+        self._do(partial(append_line, self.folder / "train.log", printable(line)))
 
     def write_config(
         self,

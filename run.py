@@ -24,6 +24,7 @@ from files import is_there
 from folder import BEST, LAST, SUMMARY, clear, has_checkpoint, is_started, lock
 from hardware import Hardware, find_hardware
 from instrumentation import TensorBoard
+from label_history import LabelHistory
 from losses import options_of
 from models import ImageClassifier, build_model
 from naming import written
@@ -46,6 +47,7 @@ class Run:
     state: State  # in one of them
     loaders: dict[str, DataLoader] = field(default_factory=dict)  # of that phase
     board: TensorBoard | None = None
+    history: LabelHistory | None = None  # of every label, where it is asked for
     earlier: str = ""  # what still stands in the folder: "result" to add to, "run" to overwrite
 
     def take_over(self) -> None:
@@ -56,6 +58,14 @@ class Run:
             self.record.remove_summary()
         self.record.release()
         self.earlier = ""
+
+    def make_room(self) -> None:
+        """Take over, and write what became of the labels in the epoch that is about to be saved."""
+        if self.history:
+            phase, epoch = self.state.phase.name, self.state.epoch
+            self.history.write(self.record.folder, phase, epoch, before_rename=self.take_over)
+        else:
+            self.take_over()
 
     def begin(self, phase: Phase) -> None:
         """Go on with this phase: what it trains with, unless that is taken up, and its loaders.
@@ -150,6 +160,8 @@ def set_up(config: Config, record: RunRecord, held: contextlib.ExitStack) -> Run
     about = _about(config, data, options)
     found = _checkpoint_to_resume(config, record, about["data"])
     run = Run(config, record, hardware, data, options, phases, state, board=board)
+    if config.audit == "labels":
+        run.history = LabelHistory(len(data.train), len(data.classes), hardware.device)
     if found:
         _take_up(run, found)
         run.earlier = "result" if is_there(record.folder / SUMMARY) else ""

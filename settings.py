@@ -232,6 +232,12 @@ class Config:
     )
     save_path: str = _run("./results", "folder of the runs", words.path, "FOLDER")
     exp_name: str = _run("from the settings", "the run's folder there", words.folder_name, "NAME")
+    audit: str = _run(
+        "means",
+        "what is kept of the training labels: means by epoch, or the loss of every label too, in "
+        "the folder labels of the run; 2 bytes a label and epoch at most",
+        choice("means", "labels"),
+    )
     tensorboard: bool = _run(False, "write TensorBoard event files too", boolean)
     resume: bool = _action(False, "go on from the last finished epoch, or start", boolean)
     overwrite: bool = _action(False, "start anew where a run lies already", boolean)

@@ -28,6 +28,7 @@ from finite import LossWatch, NotFinite, not_finite
 from folder import BEST
 from hardware import Hardware
 from instrumentation import LabelAudit, draw_curves, mean_average_precision, mean_of_known
+from label_history import LabelHistory
 from loaders import BatchOrder, Purpose, batches, epoch_rng, progress
 from losses import assume_negative_loss
 from models import ImageClassifier, build_model
@@ -64,15 +65,27 @@ def run_train(config: Config) -> dict[str, Any]:
                 record.say(f"stopped{_by(stop)}, {_kept(run)}")
             raise
         except UserError as error:
+            with contextlib.suppress(UserError):  # the log may be what cannot be written
+                record.note(f"failed: {error}")
             raise UserError(f"{error}; {_kept(run)}") from error
+        except Exception as error:
+            with contextlib.suppress(UserError):
+                record.note(f"failed: {type(error).__name__}: {error}")
+            raise
 
 
 def train_one_epoch(
-    state: State, images: DataLoader, epoch: int, flips: torch.Generator | None, hardware: Hardware
+    state: State,
+    images: DataLoader,
+    epoch: int,
+    flips: torch.Generator | None,
+    hardware: Hardware,
+    history: LabelHistory | None = None,
 ) -> dict[str, Any]:
     """Take every training image once; the result is the audit's part of a metrics.csv row.
 
-    `flips`: draws which images are flipped left-right; None: none is. Raises NotFinite.
+    `flips`: draws which images are flipped left-right; None: none is. `history`: takes down what
+    becomes of every label. Raises NotFinite.
     """
     state.net.train()
     order = images.batch_sampler
@@ -93,6 +106,8 @@ def train_one_epoch(
             state.labels.correct(index, out.selected)
         loss = assume_negative_loss(logits.detach(), human)
         audit.update(out.loss, loss, human, state.labels.truth(index), out.selected)
+        if history:
+            history.update(index, loss, out.selected)
     watch.finish()
     found = state.labels.corrected_false_negatives() if state.scheme.permanent else None
     return audit.result(order.num_images, found, state.labels.false_negatives())
@@ -134,7 +149,7 @@ def _keep(run: Run, row: dict[str, Any]) -> None:
     is_best = run.best_epoch == state.epoch
     if is_best and not run.is_last_phase:
         state.keep_head()
-    state.save(record.folder, run.take_over)
+    state.save(record.folder, run.make_room)
     if is_best and run.is_last_phase:
         state.save_model(record.folder / BEST, run.data.classes)
     record.write_metrics(state.rows)
@@ -151,7 +166,9 @@ def _run_epoch(run: Run) -> dict[str, Any]:
     flips = epoch_rng(config.seed, epoch, Purpose.FLIPS) if augments else None
     torch.manual_seed(epoch_rng(config.seed, epoch, Purpose.LAYERS).initial_seed())
     try:
-        audit = train_one_epoch(state, run.loaders["train"], epoch, flips, run.hardware)
+        audit = train_one_epoch(
+            state, run.loaders["train"], epoch, flips, run.hardware, run.history
+        )
     except NotFinite as error:
         raise UserError(_not_finite_loss(run, epoch, error)) from None
     trained = time.perf_counter() - start
