@@ -46,15 +46,20 @@ def parse_args(argv: Sequence[str]) -> Config:
     Raises UserError, one line that names the flag, for anything that cannot be right; prints a
     note on stderr where a value was chosen that the user may not expect.
     """
+    config, notes = resolve(argv)
+    for note in notes:
+        print(f"note: {printable(note)}", file=sys.stderr)
+    return config
+
+
+def resolve(argv: Sequence[str]) -> tuple[Config, list[str]]:
+    """The resolved settings of a command line, and the notes on them. Raises as `parse_args`."""
     given = vars(_parser().parse_args(argv))
     try:
         saved = _read_saved(given["config"]) if given.get("config") else {}
     except UserError as error:
         raise UserError(f"--config: {error}") from None
-    config, notes = _resolve(given, saved)
-    for note in notes:
-        print(f"note: {printable(note)}", file=sys.stderr)
-    return config
+    return _resolve(given, saved)
 
 
 def read_config(path: str | Path) -> Config:
@@ -64,7 +69,7 @@ def read_config(path: str | Path) -> Config:
 
 def describe(config: Config) -> str:
     """The settings as a table, a group at a time; `*` marks what differs from the recipe."""
-    unusual = dict(_unusual(config))
+    differing = dict(unusual(config))
     absent = set(OPTIONS) - SCHEMES[config.mod_scheme].keys()
     settings = {name: value for name, value in config.settings().items() if name not in absent}
     lines = []
@@ -72,7 +77,7 @@ def describe(config: Config) -> str:
         names = [name for name in settings if FLAGS[name].metadata["group"] == group]
         lines += [group] * bool(names)
         for name in names:
-            mark = "*" if name in unusual else " "
+            mark = "*" if name in differing else " "
             lines.append(f"  {mark} {name:<26}{written(settings[name])}")
     lines += ["* differs from the recipe", f"folder: {config.run_dir}"]
     return "\n".join(map(printable, lines))
@@ -81,7 +86,7 @@ def describe(config: Config) -> str:
 def command(config: Config) -> str:
     """The shortest command line that gives these settings."""
     words = ["python", "main.py", "--dataset", config.dataset, "--mod_scheme", config.mod_scheme]
-    for name, value in _unusual(config):
+    for name, value in unusual(config):
         text = written(value)
         words += [f"--{name}={text}"] if text.startswith("-") else [f"--{name}", text]
     return shlex.join(words)
@@ -255,7 +260,7 @@ def _usual(config: Config) -> dict[str, Any]:
     return usual
 
 
-def _unusual(config: Config) -> Iterator[tuple[str, Any]]:
+def unusual(config: Config) -> Iterator[tuple[str, Any]]:
     """The settings that change results and differ from the recipe, but data set and scheme."""
     usual = _usual(config)
     for name, f in FLAGS.items():
@@ -269,5 +274,5 @@ def _exp_name(config: Config) -> str:
     """A folder name that two runs share only if all settings that matter are the same."""
     names = ("dataset", "mod_scheme", "delta_rel", "optimizer", "lr", "seed")
     main = {name: getattr(config, name) for name in names}
-    others = {name: value for name, value in _unusual(config) if name not in main}
+    others = {name: value for name, value in unusual(config) if name not in main}
     return run_name(main, others)

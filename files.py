@@ -171,6 +171,23 @@ def flush_folder(folder: Path) -> None:
         os.close(handle)
 
 
+def is_locked(path: Path) -> bool:
+    """Whether another process holds the lock of the file `path`, as `locked` takes it.
+
+    False too where that cannot be found out.
+    """
+    try:
+        import fcntl
+
+        with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
+            fcntl.lockf(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError) as error:
+        return error.filename is None  # of the lock, not of the opening
+    except (ImportError, OSError):
+        return False
+    return False
+
+
 @contextlib.contextmanager
 def locked(path: Path, wait: bool) -> Iterator[None]:
     """Hold the lock of the file `path`, which is made if need be, and stays.

@@ -11,7 +11,7 @@ from files import is_there, locked, remove_temporaries
 LAST, PREVIOUS, BEST, SUMMARY = "last.pt", "last.previous.pt", "bestmodel.pt", "summary.json"
 HISTORY = "labels"  # the folder of what --audit labels keeps
 POINTING, MAPS = "pointing.json", "maps.npz"  # what tools.explain finds out about the best model
-_LOCK = ".lock"
+LOCK = ".lock"
 
 
 def has_checkpoint(folder: Path) -> bool:
@@ -34,11 +34,11 @@ def lock(folder: Path, held: contextlib.ExitStack) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"cannot make the folder {folder}: {error.strerror}") from None
-    for path in (*_files(folder), folder / _LOCK):
+    for path in (*_files(folder), folder / LOCK):
         if is_there(path) and (path.is_symlink() or not path.is_file()):
             raise UserError(f"{path} is no plain file: remove it, or give another --exp_name")
     try:
-        held.enter_context(locked(folder / _LOCK, wait=False))
+        held.enter_context(locked(folder / LOCK, wait=False))
     except BlockingIOError:
         raise UserError(
             f"another process trains in {folder}: wait for it, or give another --exp_name"

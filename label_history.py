@@ -12,7 +12,7 @@ import io
 import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -51,7 +51,7 @@ class LabelHistory:
 
     def write(self, folder: Path, phase: str, epoch: int, before_rename: Callable) -> None:
         """Write the epoch's file in the run's folder, once every image has been seen."""
-        arrays = {"loss": self._loss.cpu().numpy()}
+        arrays: dict[str, Any] = {"loss": self._loss.cpu().numpy()}
         if self._selects:
             arrays["selected"] = np.packbits(self._selected.cpu().numpy(), axis=1)
         packed = io.BytesIO()
