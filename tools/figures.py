@@ -1,120 +1,92 @@
-"""Figures of finished runs, from their records: `python -m tools.figures results/digits`."""
+"""Figures of finished runs, from their records: `python -m tools.figures KIND results/digits`."""
 
 from __future__ import annotations
 
-import io
-import itertools
+import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
+from typing import NamedTuple
 
 import cli
+import words
 from cli import UserError
-from files import write_atomically
-from record import RunRecord
-from tools.finished import Run, group_by_method, method_name, read_runs
+from tools import (
+    figure_classes,
+    figure_corrections,
+    figure_epochs,
+    figure_labels,
+    figure_settings,
+)
+from tools.finished import Run, read_runs
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
-COLORS = {  # Okabe and Ito's, which colour-blind people can tell apart
-    "AN": "#D55E00",
-    "LL-R": "#0072B2",
-    "LL-Ct": "#E69F00",
-    "LL-Cp": "#CC79A7",
-    "full labels": "#009E73",
+class Kind(NamedTuple):
+    """A figure that can be asked for."""
+
+    draw: Callable[[Sequence[Run], Path, str | None], object]  # runs, path, data_root
+    about: str
+
+
+def _draw_maps(runs: Sequence[Run], path: Path, data_root: str | None) -> None:
+    from tools.figure_maps import draw_maps
+
+    draw_maps(runs, path, data_root)
+
+
+def _draw_pointing(runs: Sequence[Run], path: Path, data_root: str | None) -> None:
+    from tools.figure_maps import draw_pointing
+
+    draw_pointing(runs, path)
+
+
+KINDS = {
+    "memorization": Kind(figure_epochs.draw_memorization, "mAP, losses, selections by epoch"),
+    "single_labels": Kind(figure_labels.draw_single_labels, "loss of single labels under AN (*)"),
+    "highest_loss": Kind(figure_labels.draw_highest_loss, "epoch of a label's highest loss (*)"),
+    "selection": Kind(figure_epochs.draw_selection, "precision and recall of what is selected"),
+    "selection_by_class": Kind(figure_classes.draw_selection_by_class, "the same by class (*)"),
+    "delta_rel": Kind(figure_settings.draw_delta_rel, "mAP against delta_rel"),
+    "train_share": Kind(figure_settings.draw_train_share, "mAP against --ss_frac_train"),
+    "best_last": Kind(figure_epochs.draw_best_last, "mAP of the best epoch against the last"),
+    "corrections": Kind(figure_corrections.draw_corrections, "images, labels corrected (*)"),
+    "maps": Kind(_draw_maps, "class maps over images (after tools.explain)"),
+    "pointing": Kind(_draw_pointing, "the pointing game (after tools.explain)"),
 }
-OTHERS = ("#56B4E9", "#000000", "#F0E442", "#999999")  # of methods that have none of their own
-LABELS = {
-    "loss_fn": ("false negatives", "#D55E00"),
-    "loss_tn": ("true negatives", "#0072B2"),
-}
 
 
-def draw_memorization(runs: Sequence[Run], path: Path) -> None:
-    """What memorization costs, and what the large-loss schemes find, by epoch.
-
-    Left: validation mAP of every method. Middle: losses of the unobserved labels under Assume
-    Negative. Right: the share of the selected labels that are truly positive. Lines
-    are means over seeds, bands run from the lowest to the highest seed. Epochs that not every
-    seed reached are left out. Raises UserError for runs on different data.
-    """
-    _check_same_data(runs)
-    from matplotlib.figure import Figure
-    from matplotlib.ticker import MaxNLocator
-
-    figure = Figure(figsize=(13, 3.9), layout="constrained")
-    left, middle, right = figure.subplots(1, 3)
-    groups = group_by_method(runs)
-    others = {method_name(group[0].config) for group in groups} - COLORS.keys()
-    colors = {**COLORS, **dict(zip(sorted(others), itertools.cycle(OTHERS), strict=False))}
-    for group in groups:
-        name = method_name(group[0].config)
-        _band(left, group, "val_map", name, colors[name])
-        if name == "AN":
-            for column, (label, color) in LABELS.items():
-                _band(middle, group, column, label, color)
-        elif name != "full labels":
-            _band(right, group, "selected_precision", name, colors[name], scale=100)
-    left.set(title="Learning first, memorizing later", ylabel="validation mAP (%)")
-    middle.set(title="Unobserved labels under Assume Negative", ylabel="mean loss")
-    right.set(title="What the schemes select", ylabel="truly positive (%)", ylim=(0, 102))
-    for axes in (left, middle, right):
-        axes.set_xlabel("epoch")
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.spines[["top", "right"]].set_visible(False)
-        if axes.lines:
-            axes.legend(frameon=False, fontsize="small")
-    picture = io.BytesIO()
-    figure.savefig(picture, dpi=110, format="png", metadata={"Software": None})
-    write_atomically(path, lambda file: file.write(picture.getvalue()))
-
-
-def _check_same_data(runs: Sequence[Run]) -> None:
-    """Raise UserError where not all runs were trained and measured on the same images and labels.
-
-    Full labels are other labels than the observed ones, and may be drawn beside these.
-    """
-    first: dict[str, tuple[Any, Run]] = {}
-    for run in runs:
-        facts = {"data set": run.config.dataset, "what is recorded of the data": bool(run.data)}
-        for name, value in {**facts, **run.used}.items():
-            known, other = first.setdefault(name, (value, run))
-            if known != value:
-                raise UserError(
-                    f"{other.config.run_dir} and {run.config.run_dir} differ in {name}: a figure "
-                    "is of one data set and one draw of its labels, give a folder of such runs"
-                )
-
-
-def _band(
-    axes: Axes, group: Sequence[Run], column: str, name: str, color: str, scale: float = 1
-) -> None:
-    """Draw the mean of a column over the runs of a group, in a band from lowest to highest."""
-    tables = [
-        [row[column] for row in RunRecord(run.config.run_dir).read_metrics()] for run in group
-    ]
-    shortest = min(map(len, tables))
-    values = scale * np.array([table[:shortest] for table in tables])
-    if np.isnan(values).all():
-        return
-    epochs = np.arange(1, shortest + 1)
-    axes.plot(epochs, values.mean(axis=0), color=color, label=name, marker="o", markersize=3)
-    axes.fill_between(epochs, values.min(axis=0), values.max(axis=0), color=color, alpha=0.15)
+def _parser() -> cli.Parser:
+    listed = "\n".join(f"  {name:<20}{kind.about}" for name, kind in KINDS.items())
+    parser = cli.Parser(
+        prog="python -m tools.figures", description=main.__doc__, epilog=f"kinds:\n{listed}\n"
+        "(*) from runs that were trained with --audit labels; their data is read again.",
+    )  # fmt: skip
+    parser.add_argument("kind", type=cli.choice(*KINDS), metavar="KIND", help="see below")
+    parser.add_argument("results", type=Path, nargs="+", metavar="RESULTS",
+                        help="folders that hold the runs")  # fmt: skip
+    parser.add_argument("--out", type=words.path, metavar="NAME",
+                        help="write NAME.png and NAME.pdf (imgs/KIND)")  # fmt: skip
+    parser.add_argument("--data_root", type=words.path, metavar="FOLDER",
+                        help="folder of the data sets, if it is no longer the run's")  # fmt: skip
+    return parser
 
 
 def main(argv: Sequence[str]) -> None:
-    """Draw mAP, losses and selections by epoch, from the finished runs below a folder."""
-    parser = cli.Parser(prog="python -m tools.figures", description=main.__doc__)
-    parser.add_argument("results", type=Path, help="folder that holds the runs")
-    parser.add_argument("--out", type=Path, default=Path("imgs/memorization.png"),
-                        metavar="FILE", help="(%(default)s)")  # fmt: skip
-    args = parser.parse_args(argv)
-    draw_memorization(read_runs(args.results), args.out)
-    print(f"wrote {args.out}")
+    """Draw a figure of the finished runs below some folders, as PNG and as PDF."""
+    args = _parser().parse_args(argv)
+    path = _without_ending(args.out or f"imgs/{args.kind}")
+    KINDS[args.kind].draw(read_runs(*args.results), path, args.data_root)
+    print(f"wrote {cli.printable(str(path))}.png and .pdf")
+
+
+def _without_ending(name: str) -> Path:
+    """The path of the figure. Raises UserError for that of a folder."""
+    path = Path(name)
+    if path.suffix in (".png", ".pdf"):
+        path = path.with_suffix("")
+    if name.endswith("/") or not path.name or os.path.isdir(path):
+        raise UserError(f"--out {name} is a folder: give the name of a file in it, without ending")
+    return path
 
 
 if __name__ == "__main__":
