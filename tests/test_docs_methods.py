@@ -9,6 +9,8 @@ from config import FLAGS, parse_args
 from naming import written
 from recipes import SCHEMES
 from tools import report
+from tools.finished import find_runs
+from tools.report_tables import results
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "methods.md").read_text(encoding="utf-8")
@@ -81,7 +83,8 @@ def test_the_grid_of_the_page_is_that_of_the_script():
 def test_the_tables_are_those_of_the_committed_records(name):
     folders = [ROOT / "results" / folder for folder in TABLES[name]]
     if folders[-1].is_dir():
-        assert report.fill(PAGE, name, report.read_runs(*folders)) == PAGE
+        found = find_runs(*folders)
+        assert report.fill(PAGE, name, results(found), found.runs) == PAGE
     else:
         table = PAGE.partition(f"<!-- {name} -->\n")[2].partition(f"<!-- /{name} -->")[0]
         assert table == f"{report.NOT_RUN}\n"

@@ -1,51 +1,25 @@
-"""Which runs are a row of the report, and a figure: those on the same labels of the same data."""
+"""Which runs are a row of the report: those on the same labels of the same data."""
 
 import json
-from pathlib import Path
 
 import pytest
 
 import cli
 from cli import UserError
 from recipes import SCHEMES
-from tools import figures, report
-
-ROOT = Path(__file__).parents[1]
-RECORD = ROOT / "results" / "digits" / "digits_LL-R_2.5_adam_0.001_seed1"
-PAPERS = {"num_pos": 1, "num_neg": 0, "seed": 1200}
-DIGESTS = {
-    "classes": "c0" * 8,
-    **{
-        f"{split} {kind}": f"{place:x}{split[0].encode().hex()}" + "0" * 13
-        for split in ("train", "val", "test")
-        for place, kind in enumerate(("images", "truth", "observed"))
-    },
-    "skipped images": "5c" * 8,
-}
+from tests.records import DIGESTS, write_run
+from tools import report, tables
+from tools.finished import find_runs
+from tools.report_tables import results
 
 
-def write_run(folder, seed=1, drawn=PAPERS, data=None, test_labels=None, **settings):
-    """A finished run with these settings and facts; `data`: digests that differ, False: none."""
-    config = json.loads((RECORD / "config.json").read_text())
-    summary = json.loads((RECORD / "summary.json").read_text())
-    if not settings.get("mod_scheme", "LL-R").startswith("LL-"):
-        settings.setdefault("delta_rel", 0.0)
-    config.update(seed=seed, **settings)
-    summary.update(seed=seed, test_map=90.0 + seed, test_labels=test_labels)
-    summary.update((name, value) for name, value in settings.items() if name in summary)
-    if data is False:
-        config["environment"] = {"python": "3"}
-    else:
-        config["environment"].update(data={**DIGESTS, **(data or {})}, drawn=drawn)
-    folder.mkdir(parents=True)
-    (folder / "config.json").write_text(json.dumps(config))
-    (folder / "summary.json").write_text(json.dumps(summary))
-    (folder / "metrics.csv").write_bytes((RECORD / "metrics.csv").read_bytes())
+def markdown(*folders):
+    return tables.markdown(results(find_runs(*folders)))
 
 
 def table(*folders):
     """The rows of the report as cells by title, and what is said below."""
-    text = report.markdown(report.read_runs(*folders))
+    text = markdown(*folders)
     lines, _, below = text.partition("\n\n")
     head, _, *rows = [line.strip("| ").split(" | ") for line in lines.splitlines()]
     return [dict(zip(head, row, strict=True)) for row in rows], below
@@ -240,7 +214,7 @@ def test_several_folders_are_one_table(tmp_path, capsys):
     assert "c/run repeats" in capsys.readouterr().err
     (tmp_path / "d").mkdir()
     with pytest.raises(UserError, match="d holds no finished run"):
-        report.read_runs(tmp_path / "a", tmp_path / "d")
+        find_runs(tmp_path / "a", tmp_path / "d")
 
 
 CELLS = """| <!-- x LSAN -->old<!-- /x LSAN -->, <!-- x EM+APL -->97.1<!-- /x EM+APL --> |
@@ -258,7 +232,7 @@ def test_cells_of_a_page_are_filled_beside_its_table_or_without(tmp_path):
         page.write_text(block.format("old\n") + CELLS)
         for _ in range(2):
             report.main([str(tmp_path / "runs"), "--name", "x", "--write", str(page)])
-        rows = report.markdown(report.read_runs(tmp_path / "runs"))
+        rows = markdown(tmp_path / "runs")
         assert page.read_text() == block.format(rows) + filled
 
 
@@ -283,32 +257,6 @@ def test_a_cell_for_which_there_are_two_rows_is_refused(tmp_path, capsys):
     assert page.read_text() == "<!-- x LL-R -->old<!-- /x LL-R -->"
 
 
-def test_a_figure_is_of_one_data_set_and_one_draw(tmp_path, capsys):
-    full = {"mod_scheme": "AN", "train_set_variant": "clean"}
-    write_run(tmp_path / "a", 1)
-    write_run(tmp_path / "b", 2)
-    write_run(tmp_path / "c", 1, {"fpc": 3, "seed": 1}, {"train observed": "ab" * 8}, **full)
-    out = tmp_path / "figure.png"
-    figures.main([str(tmp_path), "--out", str(out)])
-    out.unlink()
-    for name, changed in {
-        "train observed": {"data": {"train observed": "ab" * 8}},
-        "test truth": {"data": {"test truth": "ab" * 8}},
-        "data set": {"dataset": "x/mine"},
-        "what is recorded of the data": {"data": False},
-    }.items():
-        write_run(tmp_path / name, 3, **changed)
-        capsys.readouterr()
-        assert cli.run(figures.main, [str(tmp_path), "--out", str(out)]) == 2
-        error = capsys.readouterr().err
-        assert f"differ in {name}: a figure is of one data set" in error
-        assert error.count("\n") == 1
-        assert not out.exists()
-        for file in (tmp_path / name).iterdir():
-            file.unlink()
-        (tmp_path / name).rmdir()
-
-
 @pytest.mark.parametrize("about", [[], "x", {"data": 3}, {"data": {"train observed": 1}}])
 def test_a_record_of_anything_is_a_row_or_refused(tmp_path, about):
     write_run(tmp_path / "run")
@@ -318,4 +266,4 @@ def test_a_record_of_anything_is_a_row_or_refused(tmp_path, about):
         assert len(table(tmp_path)[0]) == 1
     else:
         with pytest.raises(UserError, match="not what a run writes"):
-            report.read_runs(tmp_path)
+            find_runs(tmp_path)

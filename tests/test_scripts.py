@@ -7,11 +7,15 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-RUNS = {"digits": 15, "methods": 39, "linear_init": 24, "sweep_delta_rel": 9, "tune_methods": 54}
+RUNS = {
+    "results": 15, "table1": 3, "selection": 9, "corrections": 3, "pointing": 12,
+    "sweep_delta_rel": 27, "train_share": 36, "methods": 39, "linear_init": 24, "tune_methods": 54,
+}  # fmt: skip
 
 STAND_IN = """#!/usr/bin/env bash
+[[ $2 == tools.todo ]] && { grep -v -e "$DONE"; exit 0; }
 echo "$*" >> "$STARTED"
-[[ $1 == main.py && "$*" == *"$FAILS"* ]] && exit "$STATUS"
+[[ "$*" == *"$FAILS"* ]] && exit "$STATUS"
 exit 0
 """
 
@@ -27,7 +31,8 @@ def start(tmp_path):
         started.write_text("")
         environment = {
             **os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}", "STARTED": str(started),
-            "RESULTS": str(tmp_path / "runs"), "FAILS": fails, "STATUS": str(status), **more,
+            "RESULTS": str(tmp_path / "runs"), "FAILS": fails, "STATUS": str(status),
+            "DONE": "nothing", **more,
         }  # fmt: skip
         script = ROOT / "scripts" / f"{name}.sh"
         done = subprocess.run(["bash", script], env=environment, capture_output=True, text=True)
@@ -36,24 +41,100 @@ def start(tmp_path):
     return run
 
 
+def split(started):
+    """The command lines that train, and those of tools after them."""
+    runs = [line for line in started if line.startswith("main.py")]
+    assert started[: len(runs)] == runs
+    return runs, started[len(runs) :]
+
+
 @pytest.mark.parametrize("name", RUNS)
 def test_a_script_starts_all_its_runs_once_and_then_reports(start, tmp_path, name):
     status, error, started = start(name)
-    *runs, report = started
+    runs, after = split(started)
     assert (status, error) == (0, "")
     assert len(set(runs)) == len(runs) == RUNS[name]
     assert all(line.startswith("main.py --dataset digits --mod_scheme ") for line in runs)
     assert all(line.endswith(f" --save_path {tmp_path / 'runs'} --resume") for line in runs)
-    assert report == f"-m tools.report {tmp_path / 'runs'}"
+    assert after
+    assert all(line.startswith(("-m tools.report", "-m tools.figures")) for line in after)
+    assert not any("--write" in line or " imgs/" in line for line in after), "not our own pages"
 
 
 @pytest.mark.parametrize("name", RUNS)
 def test_a_failed_run_is_named_at_the_end_and_holds_up_no_other(start, name):
-    status, error, started = start(name, fails="--mod_scheme LL-Ct", JOBS="3")
-    failed = [line for line in started if "--mod_scheme LL-Ct" in line]
+    fails = "--mod_scheme AN --audit" if name == "table1" else "--mod_scheme LL-Ct"
+    status, error, started = start(name, fails=fails, JOBS="3")
+    failed = [line for line in started if fails in line]
     assert status == 1
-    assert error.count("failed: --mod_scheme LL-Ct") == len(failed) > 0
-    assert len([line for line in started if line.startswith("main.py")]) == RUNS[name]
+    assert error.count(f"failed: {fails}") == len(failed) > 0
+    assert len(split(started)[0]) == RUNS[name]
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_what_is_finished_is_not_started(start, name):
+    status, _, started = start(name, DONE="--seed [12]")
+    seeds = 1 if name == "tune_methods" else 3
+    assert status == 0
+    assert len(split(started)[0]) == RUNS[name] // seeds
+    assert not split(start(name, DONE="--seed")[2])[0]
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_quick_takes_one_seed(start, name):
+    _, _, started = start(name, QUICK="1")
+    runs, _ = split(started)
+    seeds = {line.split("--seed ")[1].split()[0] for line in runs}
+    assert len(seeds) == 1
+    assert len(runs) <= RUNS[name]
+
+
+def test_a_tool_that_fails_is_named_too(start):
+    status, error, started = start("results", fails="tools.figures memorization")
+    assert status == 1
+    assert error.startswith("failed: python -m tools.figures memorization")
+    assert any("best_last" in line for line in started)
+
+
+def test_the_same_scripts_take_the_paper_sets(start, tmp_path):
+    for name in RUNS:
+        if name != "tune_methods":
+            _, _, started = start(name, DATASET="pascal", SEEDS="0")
+            runs, _ = split(started)
+            assert all(line.startswith("main.py --dataset pascal ") for line in runs)
+            assert not any("--lr" in line for line in runs), "the recipe has it"
+
+
+def test_the_table_of_openimages_has_its_data_and_one_seed(start):
+    _, _, started = start("openimages")
+    runs, after = split(started)
+    assert [line.split()[4] for line in runs] == [
+        "IU", "AN", "WAN", "LSAN", "LL-R", "LL-Ct", "LL-Cp"
+    ]  # fmt: skip
+    assert all("--dataset openimages" in line for line in runs)
+    assert after[0].endswith("--table groups")
+
+
+def test_runs_are_spread_over_the_gpus(start, tmp_path):
+    (tmp_path / "nvidia-smi").write_text("#!/bin/sh\necho GPU 0\necho GPU 1\n")
+    (tmp_path / "nvidia-smi").chmod(0o755)
+    _, _, started = start("train_share", JOBS="4")
+    used = [line.rpartition(" --gpu_num ")[2] for line in split(started)[0]]
+    assert {*used} == {"0", "1"}
+
+
+def test_everything_is_one_command(start, tmp_path):
+    """Each part once, and the page at the end; RESULTS of a part is not for all."""
+    status, error, started = start("all", ROOT=str(tmp_path / "root"))
+    assert (status, error) == (0, "")
+    assert started[-1].endswith(f"--html {tmp_path / 'root'}/report_digits.html")
+    folders = {line.split("--save_path ")[1].split()[0] for line in started if "main.py" in line}
+    below = ("digits", "delta_rel", "train_share", "methods", "linear_init")
+    draws = ("csl/fpc_100", "csl/rps_0.5")
+    assert folders == {f"{tmp_path / 'root'}/{name}" for name in (*below, *draws)}
+    status, error, _ = start("all", ROOT=str(tmp_path / "root"), fails="--mod_scheme LSAN")
+    assert status == 1
+    assert error.endswith("failed: bash scripts/methods.sh\n")
 
 
 @pytest.mark.parametrize("name", RUNS)
@@ -65,9 +146,9 @@ def test_a_signal_ends_the_script_without_another_run_or_a_report(start, name):
 
 def test_a_sweep_takes_other_data_values_and_seeds(start):
     _, _, started = start(
-        "sweep_delta_rel", DATASET="pascal", SCHEMES="LL-R", DELTAS="1 2", SEED="7"
+        "sweep_delta_rel", DATASET="pascal", SCHEMES="LL-R", DELTAS="1 2", SEEDS="7"
     )
-    assert [line.split(" --save_path")[0] for line in started[:-1]] == [
+    assert [line.split(" --save_path")[0] for line in split(started)[0]] == [
         f"main.py --dataset pascal --mod_scheme LL-R --delta_rel {delta} --seed 7"
         for delta in (1, 2)
     ]
@@ -78,7 +159,7 @@ def test_csl_trains_its_selective_runs_with_the_prior_of_the_first_ignoring_one(
     folder = tmp_path / "runs" / "fpc_100"
     modes = [line.split("--mode ")[1].split()[0] for line in started if "--mode" in line]
     assert status == 0
-    assert modes == ["ignore", "negative"] * 2 + ["selective"] * 2
+    assert modes == ["ignore"] * 2 + ["negative"] * 2 + ["selective"] * 2
     first = folder / "ignore_seed1"
     assert f"-m tools.prior {first} --out {first}.csv" in started
     assert all(f"--prior {first}.csv" in line for line in started if "--mode selective" in line)

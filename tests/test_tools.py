@@ -10,7 +10,9 @@ import pytest
 import cli
 from cli import UserError
 from tests import tiny
-from tools import evaluate, report
+from tools import evaluate, report, tables
+from tools.finished import find_runs, read_runs
+from tools.report_tables import results
 
 ROOT = Path(__file__).parents[1]
 
@@ -24,6 +26,10 @@ def runs(tmp_path_factory):
         more = ("--mod_scheme", scheme, "--seed", str(seed), "--exp_name", f"{scheme}{seed}")
         tiny.train(folder, root / "results", *more)
     return root / "results"
+
+
+def markdown(folder):
+    return tables.markdown(results(find_runs(folder)))
 
 
 def summary(run_dir):
@@ -57,7 +63,7 @@ def test_evaluate_refuses_data_whose_classes_have_changed(runs, capsys):
 
 
 def test_report_has_a_row_a_method_with_mean_and_deviation(runs):
-    head, _, an, llr = report.markdown(report.read_runs(runs)).splitlines()
+    head, _, an, llr = markdown(runs).splitlines()
     first, second = (summary(runs / name) for name in ("LL-R1", "LL-R2"))
     cells = []
     for name in ("val_map", "test_map", "test_map_last"):
@@ -75,7 +81,7 @@ def test_report_has_a_row_a_method_with_mean_and_deviation(runs):
 def test_every_command_of_the_report_gives_the_settings_of_its_run(runs):
     from config import command, parse_args
 
-    for run in report.read_runs(runs):
+    for run in read_runs(runs):
         words = command(run.config).split()
         assert words[:2] == ["python", "main.py"]
         again = parse_args(words[2:]).settings()
@@ -102,12 +108,12 @@ def test_report_writes_between_the_markers_and_nowhere_else(runs, tmp_path):
 
 def test_report_of_an_empty_folder_is_one_line(tmp_path):
     with pytest.raises(UserError, match="no finished run"):
-        report.read_runs(tmp_path)
+        find_runs(tmp_path)
 
 
 def test_the_table_in_the_readme_is_that_of_the_committed_records():
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    table = report.markdown(report.read_runs(ROOT / "results" / "digits"))
+    table = markdown(ROOT / "results" / "digits")
     assert report.insert(readme, "digits", table) == readme
 
 
@@ -136,16 +142,16 @@ def test_settings_that_are_not_those_of_the_result_are_refused(runs, tmp_path):
     with pytest.raises(
         UserError, match=r"is of a run with dataset .*, its config.json says digits"
     ):
-        report.read_runs(tmp_path)
+        find_runs(tmp_path)
 
 
 def test_a_copy_of_a_run_counts_once(runs, tmp_path, capsys):
     for name in ("a", "b"):
         shutil.copytree(runs / "LL-R1", tmp_path / name)
-    assert [run.config.exp_name for run in report.read_runs(tmp_path)] == ["a"]
+    assert [run.config.exp_name for run in find_runs(tmp_path).runs] == ["a"]
     assert capsys.readouterr().err == f"warning: {tmp_path}/b repeats {tmp_path}/a: left out\n"
 
 
 def test_names_do_not_break_the_table():
-    assert report._escaped("a|b\n\x1b") == r"a\|b\n\x1b"
-    assert report._code("a `` b") == "``` a `` b ```"
+    assert tables._escaped("a|b\n\x1b") == r"a\|b\n\x1b"
+    assert tables._code("a `` b") == "``` a `` b ```"

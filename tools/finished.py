@@ -15,11 +15,15 @@ from typing import Any, NamedTuple
 from cli import UserError, printable
 from config import Config, command, read_config
 from data.draw import Draw
+from files import is_there
+from folder import SUMMARY
 from naming import written
 from recipes import SCHEMES
 from record import RunRecord
+from tools.unfinished import FOREIGN, PLAN, Unfinished, foreign, look_at, missing_in
 
 PAPERS, ALL, NOT_RECORDED = "1+, 0-", "all", "not recorded"  # labels that need no column
+_MARKS = (SUMMARY, "config.json")  # a folder that holds one of them is a run, or looks like one
 
 
 class Run(NamedTuple):
@@ -29,6 +33,7 @@ class Run(NamedTuple):
     summary: dict[str, Any]
     data: Mapping[str, Any]  # digests of all its data, by name; none in a record of earlier times
     drawn: Any  # how the observed labels were drawn, as `Draw.record` says it, where known
+    hardware: str = ""  # what it was trained on, where known
 
     @property
     def used(self) -> dict[str, Any]:
@@ -48,30 +53,70 @@ class Run(NamedTuple):
         return command(settings), json.dumps(self.used, sort_keys=True)
 
 
+class Found(NamedTuple):
+    """What lies below some folders."""
+
+    runs: list[Run]  # those that are finished
+    others: list[Unfinished]
+
+
 def read_runs(*folders: Path) -> list[Run]:
-    """The finished runs below these folders. Raises UserError where one holds none."""
-    return _once_each([run for folder in folders for run in _read_folder(folder)])
+    """The finished runs below these folders; of what is left out, a warning tells.
+
+    Raises UserError where a folder holds none.
+    """
+    found = find_runs(*folders)
+    if not found.runs:
+        names = " and ".join(map(str, folders))
+        raise UserError(f"no run below {names} is finished: python -m tools.report tells of each")
+    for other in found.others:
+        _warn(f"{other.folder} is {other.status} ({other.why}): left out")
+    return found.runs
 
 
-def _read_folder(folder: Path) -> list[Run]:
+def find_runs(*folders: Path) -> Found:
+    """Everything below these folders that is a run, or looks like one.
+
+    A run that repeats another's kind and seed is left out, of which a warning tells. Raises
+    UserError where a folder holds no run.
+    """
+    found = [_find_in(folder) for folder in folders]
+    runs = _once_each([run for part in found for run in part.runs])
+    return Found(runs, [other for part in found for other in part.others])
+
+
+def _find_in(folder: Path) -> Found:
     if not os.path.isdir(folder):
         raise UserError(f"there is no folder {folder}")
-    runs = []
-    for path in sorted(folder.glob("**/summary.json")):
-        record = RunRecord(path.parent)
-        summary = record.read_summary()
-        if summary is None:  # gone since it was listed
+    found = Found([], [])
+    for place in sorted({path.parent for mark in _MARKS for path in folder.glob(f"**/{mark}")}):
+        if not is_there(place / SUMMARY):
+            found.others.append(look_at(place))
             continue
-        config = read_config(path.with_name("config.json"))
-        _check_fits(config, summary, path)
-        about = record.read_config()["environment"]
-        data = about["data"] if isinstance(about.get("data"), dict) else {}
-        root, name = str(path.parents[1]), path.parent.name
-        config = dataclasses.replace(config, save_path=root, exp_name=name)
-        runs.append(Run(config, summary, data, about.get("drawn")))
-    if not runs:
+        try:
+            found.runs.append(_read_run(place))
+        except UserError as error:
+            found.others.append(foreign(place, error))
+    plans = sorted(path.parent for path in folder.glob(f"**/{PLAN}"))
+    found.others.extend(lost for place in plans for lost in missing_in(place))
+    if not found.runs and all(other.status == FOREIGN for other in found.others):
+        if found.others:
+            raise UserError(found.others[0].why)
         raise UserError(f"{folder} holds no finished run (no summary.json below it)")
-    return runs
+    return found
+
+
+def _read_run(folder: Path) -> Run:
+    """The finished run in this folder. Raises UserError where it is not what a run writes."""
+    record = RunRecord(folder)
+    summary = record.read_summary()
+    assert summary is not None, "whoever calls has seen summary.json"
+    config = read_config(folder / "config.json")
+    _check_fits(config, summary, folder / SUMMARY)
+    about = record.read_config()["environment"]
+    data = about["data"] if isinstance(about.get("data"), dict) else {}
+    config = dataclasses.replace(config, save_path=str(folder.parent), exp_name=folder.name)
+    return Run(config, summary, data, about.get("drawn"), str(about.get("device", "")))
 
 
 def _once_each(runs: Sequence[Run]) -> list[Run]:
@@ -80,9 +125,12 @@ def _once_each(runs: Sequence[Run]) -> list[Run]:
     for run in runs:
         kept = first.setdefault((run.kind, run.config.seed), run)
         if kept is not run:
-            where = f"{run.config.run_dir} repeats {kept.config.run_dir}"
-            print(f"warning: {printable(where)}: left out", file=sys.stderr)
+            _warn(f"{run.config.run_dir} repeats {kept.config.run_dir}: left out")
     return list(first.values())
+
+
+def _warn(line: str) -> None:
+    print(f"warning: {printable(line)}", file=sys.stderr)
 
 
 def _check_fits(config: Config, summary: dict[str, Any], path: Path) -> None:
@@ -100,7 +148,7 @@ def group_by_method(runs: Sequence[Run]) -> list[list[Run]]:
     groups: dict[tuple, list[Run]] = {}
     for run in runs:
         groups.setdefault(run.kind, []).append(run)
-    return sorted(groups.values(), key=lambda group: _rank(group[0]))
+    return sorted(groups.values(), key=lambda group: rank(group[0]))
 
 
 def method_name(config: Config) -> str:
@@ -168,7 +216,7 @@ def _in_short(draw: Draw) -> str:
     return kept if draw.seed == Draw.seed else f"{kept}, seed {draw.seed}"
 
 
-def _rank(run: Run) -> tuple:
+def rank(run: Run) -> tuple:
     """A method alone comes before what is done beside it, and "topk 2" before "topk 10"."""
     config, labels, name = run.config, labels_name(run), method_name(run.config)
     full = name.endswith("full labels")

@@ -1,0 +1,111 @@
+"""The report as one page: every table, curve and figure that the records of some runs allow."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from cli import UserError, printable
+from config import Config
+from files import write_atomically
+from record import RunRecord
+from tools import figures
+from tools.choice import choose
+from tools.evidence_tables import groups, highest_loss, pointing
+from tools.finished import Found, Run
+from tools.report_curves import FINISHED, RunCurves
+from tools.report_html import Picture, Section, page
+from tools.report_tables import Row, command_of, results, rows_of, table_of, unfinished
+from tools.tables import Table
+
+
+def write_page(found: Found, path: Path, data_root: str | None = None) -> None:
+    """Write the page. Raises UserError where that cannot be done; what it lacks is left out."""
+    runs = found.runs
+    sections = [Section("Results", [results(found)])]
+    if choose([row.runs for row in rows_of(found) if row.runs]):
+        said = "Of the settings of each method, the one with the highest validation mAP."
+        chosen = [results(found, best=True)]
+        sections.append(Section("Chosen by validation", chosen, text=[said]))
+    if found.others:
+        sections.append(Section("Runs without a result", [unfinished(found.others)]))
+    for title, make in (
+        ("Groups of classes", lambda: groups(runs)),
+        ("Epoch of the highest loss", lambda: highest_loss(runs, data_root)),
+        ("Pointing game", lambda: pointing(runs)),
+    ):
+        sections.extend(Section(title, [table]) for table in _if_possible(make))
+    pictures = list(_pictures(runs, data_root))
+    if pictures:
+        sections.append(Section("Figures", pictures=pictures))
+    names = ", ".join(dict.fromkeys(run.config.dataset for run in runs))
+    html = page(f"Runs on {names}" if runs else "Runs", sections, list(curves(found)))
+    write_atomically(path, lambda file: file.write(html.encode()))
+
+
+def curves(found: Found) -> Iterator[RunCurves]:
+    """What the page shows of each run, finished or not, in the order of the table of results."""
+    rows = rows_of(found)
+    table = table_of(rows)
+    for row, values in zip(rows, table.rows, strict=True):
+        cells = dict(zip(table.head, values, strict=True))
+        yield from _curves_of(row, cells)
+
+
+def _curves_of(row: Row, cells: dict[str, str]) -> Iterator[RunCurves]:
+    for run in sorted(row.runs, key=lambda run: run.config.seed):
+        best, test = int(run.summary["best_epoch"]), run.summary["test_map"]
+        yield _curve(row, cells, run.config, FINISHED, best_epoch=best, test_map=test)
+    for lost in row.lost:
+        if lost.config:
+            yield _curve(row, cells, lost.config, lost.status, why=lost.why)
+
+
+def _curve(
+    row: Row,
+    cells: dict[str, str],
+    config: Config,
+    status: str,
+    why: str = "",
+    best_epoch: int | None = None,
+    test_map: float | None = None,
+) -> RunCurves:
+    command = command_of(row.run, config.seed)
+    return RunCurves(
+        cells["method"], cells["setting"], cells.get("data set", ""), config.seed, status, command,
+        best_epoch, _columns(config), cells.get("labels", ""), why, test_map,
+    )  # fmt: skip
+
+
+def _columns(config: Config) -> dict[str, list[float | None]]:
+    """The columns of metrics.csv; none where there are no epochs yet."""
+    try:
+        rows = RunRecord(config.run_dir).read_metrics()
+    except UserError:
+        return {}
+    return {name: [row[name] for row in rows] for name in rows[0]}
+
+
+def _pictures(runs: Sequence[Run], data_root: str | None) -> Iterator[Picture]:
+    """Every figure that these runs allow; why the others are not there is said on stderr."""
+    with tempfile.TemporaryDirectory() as folder:
+        for name, kind in figures.KINDS.items():
+            path = Path(folder) / name
+
+            def draw(kind: figures.Kind = kind, path: Path = path) -> bytes:
+                kind.draw(runs, path, data_root)
+                return path.with_suffix(".png").read_bytes()
+
+            title = f"{name.replace('_', ' ')}: {kind.about.removesuffix(' (*)')}"
+            yield from (Picture(title, png) for png in _if_possible(draw, f"no {name}: "))
+
+
+def _if_possible(make: Callable[[], Table | bytes], said: str = "") -> Iterator:
+    """What it makes, or nothing where the records do not hold what it needs."""
+    try:
+        yield make()
+    except UserError as error:
+        if said:
+            print(printable(f"note: {said}{error}"), file=sys.stderr)

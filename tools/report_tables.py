@@ -1,0 +1,283 @@
+"""The tables of a report, from the records of runs: results, and which runs have none.
+
+Runs that differ in nothing but the seed are one row: mean and standard deviation over seeds. Runs
+on other labels, drawn anew or of another set, are a row of their own.
+"""
+
+from __future__ import annotations
+
+import shlex
+import statistics
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from cli import UserError
+from config import unusual
+from naming import written
+from recipes import OPTIONS
+from tools.choice import best_alone, choose
+from tools.finished import (
+    ALL,
+    NOT_RECORDED,
+    PAPERS,
+    Found,
+    Run,
+    group_by_method,
+    labels_name,
+    method_name,
+    rank,
+    setting,
+)
+from tools.published import Published, published
+from tools.tables import Table
+from tools.unfinished import Unfinished
+
+HEAD = (
+    "method", "setting", "val mAP", "test mAP", "at the last epoch", "seeds", "command",
+)  # fmt: skip
+NOT_RUN = "not run"  # a cell for which there is no run
+NO_TRUTH = "† no truth is known of the test images: what is not annotated counts as negative"
+CHOSEN = "Bold: of the settings of a method, the one with the highest val mAP{}."
+# settings in which a run may differ from the paper's and still stand beside it
+_COMPARABLE = {
+    "seed", "lr", "optimizer", "weight_decay", "boostlu", "train_set_variant",
+    "linear_init", "linear_lr", "linear_bsize", "linear_scheme", *OPTIONS,
+}  # fmt: skip
+# said by the name of the method, by its setting, labels or seeds
+_SAID = {
+    "seed", "lr", "boostlu", "linear_init", "use_feats", "train_set_variant", "fpc", "rps",
+    *OPTIONS,
+}  # fmt: skip
+
+
+class Row(NamedTuple):
+    """A method at a setting: its finished runs, a seed each, and those that are not finished."""
+
+    runs: list[Run]
+    lost: list[Unfinished]
+
+    @property
+    def run(self) -> Run:
+        """A run of the row, finished or not."""
+        if self.runs:
+            return self.runs[0]
+        config = self.lost[0].config
+        assert config is not None, "of what is not a run there is no row"
+        return Run(config, {}, {}, None)
+
+
+def results(found: Found, best: bool = False) -> Table:
+    """The table of results, a row a method and setting; `best`: with the chosen ones alone.
+
+    It has the published numbers, the data set and the labels where the rows need them.
+    """
+    return table_of(rows_of(found, best))
+
+
+def rows_of(found: Found, best: bool = False) -> list[Row]:
+    """What is a row of the table of results, in its order."""
+    groups = group_by_method(found.runs)
+    return _with_lost(best_alone(groups) if best else groups, found.others)
+
+
+def table_of(rows: Sequence[Row]) -> Table:
+    """The table of these rows."""
+    head, cells = list(HEAD), [list(_cells(row)) for row in rows]
+    for place, more in enumerate(_varying(rows)):
+        cells[place][1] = "; ".join(filter(None, [cells[place][1], more]))
+    for title, place, column in (
+        ("re-runs", 5, [_range(_published(row)) for row in rows]),
+        ("paper", 5, [_number(_published(row).paper) for row in rows]),
+        ("labels", 2, _labels_cells(rows)),
+        ("data set", 0, _dataset_cells(rows)),
+    ):
+        if any(column):
+            head.insert(place, title)
+            for row, cell in zip(cells, column, strict=True):
+                row.insert(place, cell)
+    strong, told = _chosen(rows)
+    notes = [NO_TRUTH] * any(_lacks_truth(row.runs) for row in rows) + told
+    return Table(tuple(head), [tuple(row) for row in cells], tuple(notes), strong=strong)
+
+
+def unfinished(others: Sequence[Unfinished]) -> Table:
+    """The runs that have no result, and what is not a run."""
+    rows = [(str(run.folder), run.status, run.why, _again(run)) for run in others]
+    return Table(("folder", "state", "why", "command"), rows)
+
+
+def mean_and_std(values: Sequence[float]) -> str:
+    """A cell for the values of several seeds."""
+    std = statistics.stdev(values) if len(values) > 1 else None
+    return with_std(statistics.mean(values), std)
+
+
+def with_std(mean: float, std: float | None) -> str:
+    """A cell for a mean over seeds and its deviation, None where there is one seed."""
+    return f"{mean:.1f}" if std is None else f"{mean:.1f} ± {std:.1f}"
+
+
+def maps_by_method(runs: Sequence[Run]) -> dict[str, list[str]]:
+    """The test mAP of each row of a method, by the name of the method."""
+    maps: dict[str, list[str]] = {}
+    for group in group_by_method(runs):
+        maps.setdefault(method_name(group[0].config), []).append(_maps(group)[1])
+    return maps
+
+
+def command_of(run: Run, seed: int) -> str:
+    """The command line that trains it with this seed."""
+    return f"{run.kind[0]} --seed {seed}"
+
+
+def _is_unsaid(name: str, value: Any) -> bool:
+    return name not in _SAID and (name, value) != ("num_epochs", 0)
+
+
+def is_as_published(run: Run) -> bool:
+    """Whether it was trained as in the paper, so that its result may stand beside that."""
+    as_there = {name for name, _ in unusual(run.config)} <= _COMPARABLE
+    return as_there and labels_name(run) in (PAPERS, ALL, NOT_RECORDED)
+
+
+def _with_lost(groups: Iterable[list[Run]], others: Iterable[Unfinished]) -> list[Row]:
+    """The rows of these groups, and of what has no finished seed, in the order of methods."""
+    rows = {group[0].kind: Row(group, []) for group in groups}
+    by_settings = {kind[0]: row for kind, row in rows.items()}
+    for other in others:
+        if other.config is not None:
+            by_settings.setdefault(other.settings, Row([], [])).lost.append(other)
+    lost = [row for row in by_settings.values() if not row.runs]
+    return sorted([*rows.values(), *lost], key=lambda row: rank(row.run))
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    config = row.run.config
+    seeds = sorted(run.config.seed for run in row.runs)
+    first = seeds[0] if seeds else min(run.config.seed for run in row.lost if run.config)
+    maps = _maps(row.runs) if row.runs else [NOT_RUN] * 3
+    return (
+        method_name(config), setting(config), *maps, _seeds(seeds, row.lost),
+        command_of(row.run, first),
+    )  # fmt: skip
+
+
+def _seeds(seeds: Sequence[int], lost: Sequence[Unfinished]) -> str:
+    """The finished seeds, then the others with what became of them."""
+    by_status: dict[str, list[int]] = {}
+    for run in lost:
+        if run.config:
+            by_status.setdefault(run.status, []).append(run.config.seed)
+    parts = [", ".join(map(str, seeds))] if seeds else []
+    parts += [f"{', '.join(map(str, sorted(n)))} {status}" for status, n in by_status.items()]
+    return "; ".join(parts)
+
+
+def _maps(group: Sequence[Run]) -> list[str]:
+    """The mAPs of a row: of val, of test, and of test at the last epoch."""
+    names = (group[0].config.chosen_by, "test_map", "test_map_last")
+    val, *test = (mean_and_std([_map(run, name) for run in group]) for name in names)
+    mark = " †" if _lacks_truth(group) else ""
+    return [val, *(f"{mean}{mark}" for mean in test)]
+
+
+def _map(run: Run, name: str) -> float:
+    """That mAP of a run. Raises UserError where its summary.json does not hold it."""
+    value = run.summary.get(name)
+    if value is None:
+        raise UserError(f"{run.config.run_dir / 'summary.json'} holds no {name}: run it again")
+    return value
+
+
+def _chosen(rows: Sequence[Row]) -> tuple[frozenset[int], list[str]]:
+    """The places of the rows that are chosen by val mAP, and what is to be said of that."""
+    places = [place for place, row in enumerate(rows) if row.runs]
+    choices = choose([rows[place].runs for place in places])
+    strong = frozenset(places[choice.best] for choice in choices if choice.best is not None)
+    notes = []
+    by = {choice.seeds for choice in choices if choice.best is not None}
+    if by:
+        seeds = ", ".join(map(str, next(iter(by))))
+        shared = len(by) == 1
+        notes.append(CHOSEN.format(f" (seeds {seeds})" if shared else " over the seeds of all"))
+    for choice in choices:
+        if choice.best is None:
+            name = method_name(rows[places[choice.places[0]]].run.config)
+            notes.append(f"{name}: no seed is common to all of its settings, so none is chosen.")
+    return strong, notes
+
+
+def _varying(rows: Sequence[Row]) -> list[str]:
+    """What else differs from the recipe, as far as the rows differ in it, for each row."""
+    found = [
+        {name: value for name, value in unusual(row.run.config) if _is_unsaid(name, value)}
+        for row in rows
+    ]
+    names = dict.fromkeys(name for settings in found for name in settings)
+    varying = [name for name in names if len({repr(s.get(name)) for s in found}) > 1]
+    return [
+        "; ".join(f"{name} {written(settings[name])}" for name in varying if name in settings)
+        for settings in found
+    ]
+
+
+def _published(row: Row) -> Published:
+    """What is published of the row's method, where it was trained as it was there."""
+    config = row.run.config
+    known = published(config.dataset, method_name(config))
+    return known if is_as_published(row.run) else Published(None)
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.1f}"
+
+
+def _range(known: Published) -> str:
+    return "-".join(map(_number, known.reruns)) if known.reruns else ""
+
+
+def _labels_cells(rows: Sequence[Row]) -> list[str]:
+    """The labels of each row; nothing where all are the paper's and tell no rows apart.
+
+    Rows of the same name and settings are told apart by the digests in which they differ.
+    """
+    names = [(labels_name(row.run), row.run.kind[0]) for row in rows]
+    are_usual = {name for name, _ in names} <= {PAPERS, ALL, NOT_RECORDED}
+    if are_usual and len({settings for _, settings in names}) == len(names):
+        return []
+    alike: dict[tuple, list[Mapping[str, Any]]] = {}
+    for name, row in zip(names, rows, strict=True):
+        alike.setdefault(name, []).append(row.run.used)
+    return [
+        ", ".join([name[0], *_apart(row.run.used, alike[name])])
+        for name, row in zip(names, rows, strict=True)
+    ]
+
+
+def _apart(used: Mapping[str, Any], others: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The digests, in short, that are not the same in all of these."""
+    differ = [name for name in used if any(other.get(name) != used[name] for other in others)]
+    return [f"{name} {str(used[name])[:6]}" for name in differ]
+
+
+def _dataset_cells(rows: Sequence[Row]) -> list[str]:
+    """The data set of each row, folders of the same last name by their path; nothing for one."""
+    sets = [row.run.config.dataset for row in rows]
+    short = Counter(Path(found).name for found in {*sets})
+    if len({*sets}) == 1:
+        return []
+    return [found if short[Path(found).name] > 1 else Path(found).name for found in sets]
+
+
+def _lacks_truth(group: Sequence[Run]) -> bool:
+    return any(run.summary.get("test_labels") == "observed" for run in group)
+
+
+def _again(run: Unfinished) -> str:
+    """The command line that trains it, or goes on with it."""
+    if run.config is None:
+        return ""
+    where = ["--save_path", run.config.save_path, "--exp_name", run.config.exp_name, "--resume"]
+    return f"{run.settings} --seed {run.config.seed} {shlex.join(where)}"
