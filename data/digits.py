@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 SEED = 2022
+PARTS = {"train": 1, "val": 2}  # with what each adds to the seed
 NUM_TRAIN = 3000
 NUM_TEST = 1500
 CLASSES = tuple(str(digit) for digit in range(10))
@@ -33,16 +34,21 @@ def compose(part: str) -> Canvases:
 
     "val" is the test split, as everywhere in the official layout.
     """
+    scans, digits = scans_of(part)
+    count = NUM_TRAIN if part == "train" else NUM_TEST
+    return _compose(scans, digits, count, np.random.RandomState(SEED + PARTS[part]))
+
+
+def scans_of(part: str) -> tuple[np.ndarray, np.ndarray]:
+    """The scans that canvases of `part` are made of, uint8 [n, 8, 8], and their digits, int [n]."""
     from sklearn.datasets import load_digits
 
     scans, digits = load_digits(return_X_y=True)
     shuffled = np.random.RandomState(SEED).permutation(len(scans))
     cut = round(0.6 * len(scans))
     chosen = shuffled[:cut] if part == "train" else shuffled[cut:]
-    count = NUM_TRAIN if part == "train" else NUM_TEST
     pixels = np.round(scans.reshape(-1, SCAN, SCAN) * 255 / 16).astype(np.uint8)
-    rng = np.random.RandomState(SEED + (1 if part == "train" else 2))
-    return _compose(pixels[chosen], digits[chosen], count, rng)
+    return pixels[chosen], digits[chosen]
 
 
 def _compose(

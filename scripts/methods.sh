@@ -1,26 +1,24 @@
 #!/usr/bin/env bash
-# Every method on digits at its recipe's setting, then the tables of docs/methods.md.
+# Every other method of the paper's table and its follow-ups, at its recipe's setting.
 #
-#     scripts/methods.sh                 # prints the committed records, writes the page
-#     SEEDS="4 5" RESULTS=my_methods scripts/methods.sh    # trains, under a minute a run
-#     JOBS=2 scripts/methods.sh          # two runs at a time
+#     scripts/methods.sh                          # digits, and the tables of docs/methods.md
+#     DATASET=pascal SEEDS=0 scripts/methods.sh
 #
-# AN, LL-* and full labels are of scripts/digits.sh. Stopped and started again, it goes on where it
-# was. Runs that fail are named at the end.
+# AN, LL-* and full labels are of scripts/results.sh. Head of scripts/runs.sh: what else it takes.
 cd "$(dirname "$0")/.." || exit 1
-RESULTS=${RESULTS:-results/methods}
 source scripts/runs.sh
+main=$(usual_folder main)
+RESULTS=${RESULTS:-$(usual_folder methods)}
 
 METHODS=(
     IU WAN LSAN EPR ROLE EM EM+APL ASL CSL
     "AN --boostlu 5" "LL-R --boostlu 5" "LL-Ct --boostlu 5" "LL-Cp --boostlu 2"
 )
-for seed in ${SEEDS:-1 2 3}; do
+for seed in $SEEDS; do
     printf -- "--mod_scheme %s --seed $seed\n" "${METHODS[@]}"
 done | train_all || exit
+step python -m tools.report "$RESULTS"
 name_failed
-if [[ $RESULTS == results/methods ]]; then
-    python -m tools.report results/digits "$RESULTS" --name methods --write docs/methods.md
-else
-    python -m tools.report "$RESULTS"
+if are_committed methods; then
+    python -m tools.report "$main" "$RESULTS" --name methods --write docs/methods.md
 fi

@@ -1,21 +1,45 @@
 #!/usr/bin/env bash
-# Choose delta_rel by validation mAP: each scheme at each value, on one seed.
+# Each large-loss scheme at several values of delta_rel: the figure, and the value that validation
+# mAP chooses.
 #
-#     scripts/sweep_delta_rel.sh                 # digits, about 10 minutes on two CPU cores
-#     DATASET=pascal SCHEMES="LL-R" DELTAS="0.1 0.2 0.3 0.4 0.5" scripts/sweep_delta_rel.sh
-#     JOBS=2 scripts/sweep_delta_rel.sh          # two runs at a time
+#     scripts/sweep_delta_rel.sh                  # digits, with the runs of scripts/results.sh
+#     DATASET=pascal SCHEMES=LL-R DELTAS="0.1 0.3 0.4 0.5" SEEDS=0 scripts/sweep_delta_rel.sh
 #
-# Stopped and started again, it goes on where it was. Runs that fail are named at the end.
+# Elsewhere than on digits the runs lie beside those of scripts/results.sh, which are not repeated.
+# Head of scripts/runs.sh: what else it takes.
 cd "$(dirname "$0")/.." || exit 1
-RESULTS=${RESULTS:-results/sweep_$(basename "${DATASET:-digits}")}
 source scripts/runs.sh
+main=$(usual_folder main)
+if [[ $DATASET == digits ]]; then
+    RESULTS=${RESULTS:-$(usual_folder delta_rel)}
+else
+    RESULTS=${RESULTS:-$main}
+fi
 
-for scheme in ${SCHEMES:-LL-R LL-Ct LL-Cp}; do
-    usual="1.5 2 2.5"
-    [[ $scheme == LL-Cp ]] && usual="0.5 1 1.5"
-    for delta in ${DELTAS:-$usual}; do
-        echo "--mod_scheme $scheme --delta_rel $delta --seed ${SEED:-0}"
+values() { # of delta_rel for a scheme; on digits, without the recipe's
+    case $DATASET${QUICK:+-quick}-$1 in
+    digits-LL-R) echo 1 2 4 ;;
+    digits-LL-Ct) echo 1 3 4 ;;
+    digits-LL-Cp) echo 0.5 2 3 ;;
+    digits-quick-LL-Cp) echo 0.5 2 ;;
+    digits-quick-*) echo 1 4 ;;
+    *) echo 0.1 0.2 0.3 0.4 0.5 ;; # those of Kim et al.
+    esac
+}
+
+for seed in $SEEDS; do
+    for scheme in ${SCHEMES:-LL-R LL-Ct LL-Cp}; do
+        for delta in ${DELTAS:-$(values "$scheme")}; do
+            echo "--mod_scheme $scheme --delta_rel $delta --seed $seed"
+        done
     done
 done | train_all || exit
-python -m tools.report "$RESULTS"
+folders=("$RESULTS")
+[[ $RESULTS != "$main" && -d $main ]] && folders=("$main" "$RESULTS")
+out=$(figures_folder delta_rel)
+step python -m tools.report "${folders[@]}"
+step python -m tools.figures delta_rel "${folders[@]}" --out "$out/delta_rel"
 name_failed
+if are_committed delta_rel; then
+    python -m tools.report "${folders[@]}" --name delta_rel --write docs/evidence.md
+fi

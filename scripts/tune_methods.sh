@@ -2,13 +2,12 @@
 # Choose the setting of every method on digits by validation mAP: three values each, on seed 0.
 #
 #     scripts/tune_methods.sh            # trains what is not there yet, under a minute a run
-#     JOBS=2 scripts/tune_methods.sh     # two runs at a time
 #
-# Stopped and started again, it goes on where it was. Runs that fail are named at the end.
+# Head of scripts/runs.sh: what else it takes.
 cd "$(dirname "$0")/.." || exit 1
-RESULTS=${RESULTS:-results/sweep_digits}
-SEED=${SEED:-0}
+SEEDS=${SEEDS:-0}
 source scripts/runs.sh
+RESULTS=${RESULTS:-$(usual_folder sweep_digits)}
 
 # the method, ending in the flag that is tuned: its three values
 GRID="
@@ -32,18 +31,18 @@ LL-Ct --boostlu                    : 2 5 10
 LL-Cp --boostlu                    : 2 5 10
 "
 
-runs() { # the flags of each run, a line a run
+runs() { # the flags of each run with this seed, a line a run
     while IFS=: read -r method values; do
         method=${method%%  *} # without the spaces at its end
         for value in $values; do
             name=${method// --/_}-$value
-            name=" --exp_name ${name// /-}_seed$SEED"
+            name=" --exp_name ${name// /-}_seed$1"
             [[ $method == *--lr || $method == *--delta_rel ]] && name= # the usual name says it
-            echo "--mod_scheme $method $value --seed $SEED$name"
+            echo "--mod_scheme $method $value --seed $1$name"
         done
     done <<<"$GRID"
 }
 
-runs | train_all || exit
-python -m tools.report "$RESULTS"
+for seed in $SEEDS; do runs "$seed"; done | train_all || exit
+step python -m tools.report "$RESULTS"
 name_failed
