@@ -8,9 +8,7 @@ sweeps as a user waits for them, and those of the epochs and tests alone, with t
 
 from __future__ import annotations
 
-import json
 import os
-import platform
 import subprocess
 import sys
 import tempfile
@@ -21,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import cli
+from benchmarks.output import add_out, publish
 from record import RunRecord
 
 ROOT = Path(__file__).parents[1]
@@ -71,15 +70,11 @@ def main(argv: Sequence[str]) -> None:
     most = len(SCHEMES) * len(DELTAS)
     parser.add_argument("--runs", type=cli.number(int, 1, most), default=20,
                         help="of each kind, at most 21 (%(default)s)")  # fmt: skip
-    parser.add_argument("--out", type=Path, metavar="FILE", help="write the result there too")
+    add_out(parser)
     args = parser.parse_args(argv)
-    machine = f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores"
     threads = os.environ.get("OMP_NUM_THREADS", "PyTorch's choice")
-    result = {"machine": machine, "threads": threads, "runs": args.runs, **measure(args.runs)}
-    text = json.dumps(result, indent=2)
-    print(text)
-    if args.out:
-        args.out.write_text(text + "\n")
+    result = {"threads": threads, "runs": args.runs, **measure(args.runs)}
+    publish(result, args.out)
 
 
 if __name__ == "__main__":

@@ -8,10 +8,7 @@ milliseconds of a mini-batch's labels, seconds until a training process could ta
 from __future__ import annotations
 
 import contextlib
-import json
 import multiprocessing
-import os
-import platform
 import resource
 import shutil
 import sys
@@ -24,6 +21,7 @@ from typing import Any
 import numpy as np
 
 import cli
+from benchmarks.output import add_out, publish
 
 SUBSETS = {"train": 1.0, "validation": 0.0125, "test": 0.0375}  # images, as a share of train's
 BATCH = 256
@@ -174,24 +172,20 @@ def main(argv: Sequence[str]) -> None:
     parser.add_argument("--corrections", type=cli.number(int, 1), default=10,
                         help="of each image, by LL-Cp (%(default)s)")  # fmt: skip
     parser.add_argument("--folder", type=Path, help="for 3 GB of files, removed at the end")
-    parser.add_argument("--out", type=Path, metavar="FILE", help="write the result there too")
+    add_out(parser)
     args = parser.parse_args(argv)
     place = Path(tempfile.mkdtemp(prefix="scale-", dir=args.folder))
     folder = place / "openimages"
     try:
         make_release(folder, args.images, args.classes, args.rows)
         result = {
-            "machine": f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores",
             "prepare": _alone(measure_prepare, folder),
             "labels": _alone(measure_labels, folder, args.corrections),
             "start": _alone(measure_start, folder),
         }
     finally:
         shutil.rmtree(place)
-    text = json.dumps(result, indent=2)
-    print(text)
-    if args.out:
-        args.out.write_text(text + "\n")
+    publish(result, args.out)
 
 
 if __name__ == "__main__":

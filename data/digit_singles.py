@@ -41,8 +41,8 @@ def make_singles(part: str) -> tuple[np.ndarray, np.ndarray]:
 
 def write_singles(folder: Path) -> None:
     """Write the pictures and the formatted arrays of both parts. Raises UserError if that fails."""
-    parts = [_write_part(folder, part) for part in PARTS]
-    formatted = Formatted(*parts, CLASSES, source="single digits of scikit-learn")
+    train, val = (_write_part(folder, part) for part in PARTS)
+    formatted = Formatted(train, val, CLASSES, source="single digits of scikit-learn")
     write_formatted(folder, formatted, images=".", observed={})
 
 

@@ -24,5 +24,7 @@ for kind in main delta_rel train_share methods linear_init csl; do
     folder=$(usual_folder $kind)
     [[ -d $folder ]] && folders+=("$folder")
 done
-step python -m tools.report "${folders[@]}" --html "$ROOT/report_$(basename "$DATASET").html"
+RESULTS=$(usual_folder main)
+step python -m tools.report "${folders[@]}" --pictures "$(figures_folder main)" \
+    --html "$ROOT/report_$(basename "$DATASET").html"
 name_failed

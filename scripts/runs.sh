@@ -43,7 +43,13 @@ are_committed() { # whether the runs of this kind are those whose pages and figu
 }
 
 figures_folder() { # where figures of runs of this kind are written
-    if are_committed "$1"; then echo imgs; else echo "$RESULTS/figures"; fi
+    if are_committed "$1"; then
+        echo imgs
+    elif [[ $RESULTS == "$(usual_folder "$1")" ]]; then
+        usual_folder figures
+    else
+        echo "$RESULTS/figures"
+    fi
 }
 
 train() { # the flags of a run, all in one word

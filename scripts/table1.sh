@@ -13,10 +13,11 @@ singles=data/digit_singles
 weights=$ROOT/pretraining/digit_singles/bestmodel.pt
 
 pretrain() { # a network for digits, on pictures of one digit each
+    # its seed is none of the runs', whose new heads would begin as its own began
     [[ -e $singles/formatted_val_labels.npy ]] || step python -m data.digit_singles --out "$singles"
     step python main.py --dataset "$singles" --mod_scheme AN --train_set_variant clean \
         --arch resnet8 --use_pretrained false --image_size 24 --flip false --bsize 32 --lr 0.001 \
-        --num_epochs 8 --num_workers 1 --cache memory --save_path "$ROOT/pretraining" \
+        --num_epochs 8 --seed 2022 --num_workers 1 --cache memory --save_path "$ROOT/pretraining" \
         --exp_name digit_singles --resume
 }
 
@@ -46,4 +47,6 @@ step python -m tools.figures single_labels "$RESULTS" --out "$out/single_labels"
 name_failed
 if are_committed pretrained; then
     python -m tools.report "$RESULTS" --table highest_loss --name highest_loss --write docs/evidence.md
+    python -m tools.report results/digits --table highest_loss --name from_scratch \
+        --write docs/evidence.md
 fi

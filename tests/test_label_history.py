@@ -28,8 +28,8 @@ def test_every_loss_and_selection_comes_back(tmp_path):
     write(tmp_path, LOSS, selected)
     write(tmp_path, LOSS[::-1].copy(), ~selected, epoch=2)
     found = read_history(tmp_path, "finetune", 2, (3, 2))
-    largest = np.float32(65504)  # of 16 bits
-    assert found.loss.tolist() == [np.minimum(part, largest).tolist() for part in (LOSS, LOSS[::-1])]
+    kept = np.minimum(LOSS, np.float32(65504))  # the largest of 16 bits
+    assert found.loss.tolist() == [kept.tolist(), kept[::-1].tolist()]
     assert found.selected.tolist() == [selected.tolist(), (~selected).tolist()]
 
 

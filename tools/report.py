@@ -92,16 +92,19 @@ def _parser() -> cli.Parser:
     parser = cli.Parser(prog="python -m tools.report", description=main.__doc__)
     parser.add_argument("results", type=Path, nargs="+", help="folders that hold the runs")
     parser.add_argument("--table", type=cli.choice(*TABLES), default="results",
-                        metavar="{" + ",".join(TABLES) + "}", help="which (%(default)s)")  # fmt: skip
-    parser.add_argument("--best", action="store_true",
-                        help="of the settings of a method, show only the one that val mAP chooses")  # fmt: skip
+                        metavar="{" + ",".join(TABLES) + "}", help="(%(default)s)")  # fmt: skip
     parser.add_argument("--format", type=cli.choice(*FORMATS), default="markdown",
-                        metavar="{" + ",".join(FORMATS) + "}", help="of what is printed (%(default)s)")  # fmt: skip
-    parser.add_argument("--write", type=Path, metavar="PAGE",
-                        help="put the table and its cells into a Markdown page instead")  # fmt: skip
-    parser.add_argument("--name", help="name of their markers there (the first folder's name)")
-    parser.add_argument("--html", type=Path, metavar="FILE",
-                        help="write one page with everything: tables, curves, pictures, commands")  # fmt: skip
+                        metavar="{" + ",".join(FORMATS) + "}", help="(%(default)s)")  # fmt: skip
+    paths = {
+        "write": ("PAGE", "put the table and its cells into a Markdown page instead"),
+        "html": ("FILE", "write one page with everything: tables, curves, figures, commands"),
+        "pictures": ("FOLDER", "its figures are those in this folder (what the runs allow)"),
+    }
+    for name, (metavar, purpose) in paths.items():
+        parser.add_argument(f"--{name}", type=Path, metavar=metavar, help=purpose)
+    parser.add_argument("--name", help="name of the page's markers (the first folder's name)")
+    told = "of the settings of a method, show only the one that validation mAP chooses"
+    parser.add_argument("--best", action="store_true", help=told)
     parser.add_argument("--data_root", help="folder of the data sets, if it is no longer the runs'")
     return parser
 
@@ -117,7 +120,7 @@ def main(argv: Sequence[str]) -> None:
     if args.html:
         from tools.report_site import write_page
 
-        write_page(found, args.html, args.data_root)
+        write_page(found, args.html, args.pictures, args.data_root)
         print(f"wrote {args.html}")
         return
     table = TABLES[args.table](found, args)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from cli import UserError, printable
 from config import Config
-from files import write_atomically
+from files import is_there, read_file, write_atomically
 from record import RunRecord
 from tools import figures
 from tools.choice import choose
@@ -21,8 +21,14 @@ from tools.report_tables import Row, command_of, results, rows_of, table_of, unf
 from tools.tables import Table
 
 
-def write_page(found: Found, path: Path, data_root: str | None = None) -> None:
-    """Write the page. Raises UserError where that cannot be done; what it lacks is left out."""
+def write_page(
+    found: Found, path: Path, pictures: Path | None = None, data_root: str | None = None
+) -> None:
+    """Write the page; what the records do not hold is left out.
+
+    Its figures are those in the folder `pictures`, or else drawn from the runs as far as these are
+    of one data set. Raises UserError where that cannot be done.
+    """
     runs = found.runs
     sections = [Section("Results", [results(found)])]
     if choose([row.runs for row in rows_of(found) if row.runs]):
@@ -37,9 +43,9 @@ def write_page(found: Found, path: Path, data_root: str | None = None) -> None:
         ("Pointing game", lambda: pointing(runs)),
     ):
         sections.extend(Section(title, [table]) for table in _if_possible(make))
-    pictures = list(_pictures(runs, data_root))
-    if pictures:
-        sections.append(Section("Figures", pictures=pictures))
+    drawn = list(_drawn(runs, data_root) if pictures is None else _found_in(pictures))
+    if drawn:
+        sections.append(Section("Figures", pictures=drawn))
     names = ", ".join(dict.fromkeys(run.config.dataset for run in runs))
     html = page(f"Runs on {names}" if runs else "Runs", sections, list(curves(found)))
     write_atomically(path, lambda file: file.write(html.encode()))
@@ -88,7 +94,19 @@ def _columns(config: Config) -> dict[str, list[float | None]]:
     return {name: [row[name] for row in rows] for name in rows[0]}
 
 
-def _pictures(runs: Sequence[Run], data_root: str | None) -> Iterator[Picture]:
+def _found_in(folder: Path) -> Iterator[Picture]:
+    """The figures in a folder, in the order of their kinds. Raises UserError where it has none."""
+    there = [name for name in figures.KINDS if is_there(folder / f"{name}.png")]
+    if not there:
+        raise UserError(f"--pictures: {folder} holds no figure of tools.figures")
+    yield from (Picture(_title(name), read_file(folder / f"{name}.png")) for name in there)
+
+
+def _title(name: str) -> str:
+    return f"{name.replace('_', ' ')}: {figures.KINDS[name].about.removesuffix(' (*)')}"
+
+
+def _drawn(runs: Sequence[Run], data_root: str | None) -> Iterator[Picture]:
     """Every figure that these runs allow; why the others are not there is said on stderr."""
     with tempfile.TemporaryDirectory() as folder:
         for name, kind in figures.KINDS.items():
@@ -98,8 +116,7 @@ def _pictures(runs: Sequence[Run], data_root: str | None) -> Iterator[Picture]:
                 kind.draw(runs, path, data_root)
                 return path.with_suffix(".png").read_bytes()
 
-            title = f"{name.replace('_', ' ')}: {kind.about.removesuffix(' (*)')}"
-            yield from (Picture(title, png) for png in _if_possible(draw, f"no {name}: "))
+            yield from (Picture(_title(name), png) for png in _if_possible(draw, f"no {name}: "))
 
 
 def _if_possible(make: Callable[[], Table | bytes], said: str = "") -> Iterator:

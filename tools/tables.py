@@ -23,7 +23,7 @@ class Table(NamedTuple):
 
 def markdown(table: Table) -> str:
     """The table for a Markdown page."""
-    rows = [table.head, tuple("---" for _ in table.head)]
+    rows = [tuple(map(_escaped, table.head)), tuple("---" for _ in table.head)]
     for place, row in enumerate(table.rows):
         cells = [
             _code(cell) if title in table.code else _escaped(cell)
@@ -56,13 +56,19 @@ def comma_separated(table: Table) -> str:
     """The table as CSV, its notes left out."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(table.head)
-    writer.writerows([printable(cell) for cell in row] for row in table.rows)
+    writer.writerows([printable(cell) for cell in row] for row in (table.head, *table.rows))
     return text.getvalue()
 
 
 def _escaped(text: str) -> str:
-    """The text for a cell of a table: what came from files must not end or break it."""
+    """The text for a cell of a table: what came from files must not end or break it.
+
+    Nor be a tag, or the comment that ends the place of the table in its page.
+    """
+    return _in_a_cell(text).replace("<", "&lt;")
+
+
+def _in_a_cell(text: str) -> str:
     return printable(text).replace("|", "\\|")
 
 
@@ -70,7 +76,7 @@ def _code(text: str) -> str:
     """The text as code, which Markdown shows as it is, in a fence longer than any within."""
     if not text:
         return ""
-    shown = _escaped(text)
+    shown = _in_a_cell(text)
     fence = "`" * (1 + max(map(len, re.findall("`+", shown)), default=0))
     return f"{fence}{shown}{fence}" if fence == "`" else f"{fence} {shown} {fence}"
 
@@ -78,7 +84,8 @@ def _code(text: str) -> str:
 _LATEX = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_",
     "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
-    "±": r"$\pm$", "†": r"$\dagger$", "-": "-",
+    "±": r"$\pm$", "†": r"$\dagger$",
+    "[": "{[}", "*": "{*}",  # at the start of a row they would belong to the end of that before
 }  # fmt: skip
 
 
