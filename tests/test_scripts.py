@@ -42,7 +42,11 @@ def start(tmp_path):
 
 
 def split(started):
-    """The command lines that train, and those of tools after them."""
+    """The command lines that train, and those of tools after them.
+
+    But for the network that the runs of table1 on digits start from.
+    """
+    started = [line for line in started if "digit_singles --" not in line]
     runs = [line for line in started if line.startswith("main.py")]
     assert started[: len(runs)] == runs
     return runs, started[len(runs) :]
@@ -63,7 +67,7 @@ def test_a_script_starts_all_its_runs_once_and_then_reports(start, tmp_path, nam
 
 @pytest.mark.parametrize("name", RUNS)
 def test_a_failed_run_is_named_at_the_end_and_holds_up_no_other(start, name):
-    fails = "--mod_scheme AN --audit" if name == "table1" else "--mod_scheme LL-Ct"
+    fails = "--mod_scheme AN --weights" if name == "table1" else "--mod_scheme LL-Ct"
     status, error, started = start(name, fails=fails, JOBS="3")
     failed = [line for line in started if fails in line]
     assert status == 1
@@ -87,6 +91,19 @@ def test_quick_takes_one_seed(start, name):
     seeds = {line.split("--seed ")[1].split()[0] for line in runs}
     assert len(seeds) == 1
     assert len(runs) <= RUNS[name]
+
+
+def test_table1_pretrains_a_network_for_digits_alone_and_only_if_it_is_needed(start, tmp_path):
+    def trained(*words, **more):
+        return [line for line in start("table1", ROOT=str(tmp_path), **more)[2] if words[0] in line]
+
+    (line,) = trained("--exp_name digit_singles")
+    weights = f"{tmp_path}/pretraining/digit_singles/bestmodel.pt"
+    assert f"--save_path {tmp_path}/pretraining" in line
+    assert "--seed 2022" in line, "new heads begin otherwise than its own"
+    assert all(f"--weights {weights} " in line for line in trained("--audit labels"))
+    assert not trained("digit_singles", DONE="--seed")
+    assert not trained("digit_singles", DATASET="pascal")
 
 
 def test_a_tool_that_fails_is_named_too(start):
@@ -129,7 +146,8 @@ def test_everything_is_one_command(start, tmp_path):
     assert (status, error) == (0, "")
     assert started[-1].endswith(f"--html {tmp_path / 'root'}/report_digits.html")
     folders = {line.split("--save_path ")[1].split()[0] for line in started if "main.py" in line}
-    below = ("digits", "delta_rel", "train_share", "methods", "linear_init")
+    below = ("digits", "pretraining", "pretrained", "delta_rel", "train_share", "methods",
+             "linear_init")  # fmt: skip
     draws = ("csl/fpc_100", "csl/rps_0.5")
     assert folders == {f"{tmp_path / 'root'}/{name}" for name in (*below, *draws)}
     status, error, _ = start("all", ROOT=str(tmp_path / "root"), fails="--mod_scheme LSAN")
