@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import importlib.util
 import json
 import os
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from io import FileIO
 from pathlib import Path
@@ -174,7 +176,7 @@ def flush_folder(folder: Path) -> None:
 def is_locked(path: Path) -> bool:
     """Whether another process holds the lock of the file `path`, as `locked` takes it.
 
-    False too where that cannot be found out.
+    False too where that cannot be found out. Not for a process that holds it: it would lose it.
     """
     try:
         import fcntl
@@ -188,6 +190,18 @@ def is_locked(path: Path) -> bool:
     return False
 
 
+def _take_lock(file: BinaryIO, wait: bool) -> None:
+    """Lock it. Whoever looks whether it is locked, by `is_locked`, holds it for an instant."""
+    import fcntl
+
+    for pause in (0.02, 0.1) if not wait else ():
+        with contextlib.suppress(BlockingIOError, PermissionError):
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        time.sleep(pause)
+    fcntl.lockf(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+
+
 @contextlib.contextmanager
 def locked(path: Path, wait: bool) -> Iterator[None]:
     """Hold the lock of the file `path`, which is made if need be, and stays.
@@ -195,15 +209,13 @@ def locked(path: Path, wait: bool) -> Iterator[None]:
     The lock ends with this process, however that ends, and no process it forks has it. Where
     another holds it: `wait`, or BlockingIOError. On Windows nothing is locked.
     """
-    try:
-        import fcntl
-    except ImportError:
+    if importlib.util.find_spec("fcntl") is None:
         yield
         return
     flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK  # it may be a link, or a pipe
     with open(os.open(path, flags, 0o666), "wb") as file:
         try:
-            fcntl.lockf(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            _take_lock(file, wait)
         except PermissionError as error:  # what some systems say of a lock that another holds
             raise BlockingIOError(*error.args) from None
         except OSError as error:

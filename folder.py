@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterable
 from pathlib import Path
 
 from cli import UserError
@@ -34,6 +35,8 @@ def lock(folder: Path, held: contextlib.ExitStack) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"cannot make the folder {folder}: {error.strerror}") from None
+    if (folder / HISTORY).is_symlink():
+        raise UserError(f"{folder / HISTORY} is a link: remove it, or give another --exp_name")
     for path in (*_files(folder), folder / LOCK):
         if is_there(path) and (path.is_symlink() or not path.is_file()):
             raise UserError(f"{path} is no plain file: remove it, or give another --exp_name")
@@ -51,7 +54,16 @@ def lock(folder: Path, held: contextlib.ExitStack) -> None:
 
 def clear(folder: Path) -> None:
     """Remove the files of a run, nothing else. Raises UserError where that may not be."""
-    for path in _files(folder):
+    _remove(_files(folder))
+
+
+def clear_evidence(folder: Path) -> None:
+    """Remove what an earlier run without a checkpoint left to tell of its labels and its model."""
+    _remove(_evidence(folder))
+
+
+def _remove(paths: Iterable[Path]) -> None:
+    for path in paths:
         try:
             path.unlink(missing_ok=True)
         except OSError as error:
@@ -62,8 +74,16 @@ def _files(folder: Path) -> list[Path]:
     """Where the files of a run lie, if they are there; those that mark it as one come first."""
     names = (
         SUMMARY, LAST, PREVIOUS, BEST, "metrics.csv", "curves.png", "config.json", "train.log",
-        POINTING, MAPS,
     )  # fmt: skip
-    beside = ("tensorboard/events.out.tfevents.*", f"{HISTORY}/*.npz")
-    found = [path for pattern in beside for path in folder.glob(pattern)]
-    return [*map(folder.joinpath, names), *found]
+    beside = folder.glob("tensorboard/events.out.tfevents.*")
+    return [*map(folder.joinpath, names), *_evidence(folder), *beside]
+
+
+def _evidence(folder: Path) -> list[Path]:
+    """What tells of a run's labels, and of its best model, if it is there."""
+    names = [folder / name for name in (POINTING, MAPS)]
+    return [
+        *names,
+        *folder.glob(f"{HISTORY}/linear_*.npz"),
+        *folder.glob(f"{HISTORY}/finetune_*.npz"),
+    ]

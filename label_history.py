@@ -24,6 +24,7 @@ from folder import HISTORY
 
 MOST_LABELS = 500_000_000  # 1.5 GB on the device, at most 1.1 GB of disk an epoch
 _LARGEST = 65504.0  # of a float16
+_HEADER = 1024  # bytes at most before an array in a file
 
 
 class LabelHistory:
@@ -63,7 +64,7 @@ class LabelHistory:
 class History(NamedTuple):
     """The labels of a training split through the epochs of a phase."""
 
-    loss: np.ndarray  # float32 [T, N, K]
+    loss: np.ndarray  # float16 [T, N, K]
     selected: np.ndarray | None  # bool [T, N, K]; None: the scheme selects nothing
 
 
@@ -87,13 +88,9 @@ def _read(path: Path, shape: Sequence[int]) -> tuple[np.ndarray, np.ndarray | No
     if not path.is_file():
         raise UserError(f"{path} is missing: train the run with --audit labels")
     num_images, num_classes = shape
-    expected = {"loss": (np.float16, (num_images, num_classes)),
-                "selected": (np.uint8, (num_images, -(-num_classes // 8)))}  # fmt: skip
-    try:
-        with np.load(io.BytesIO(read_file(path)), allow_pickle=False) as file:
-            arrays = {name: file[name] for name in expected if name in file.files}
-    except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile):
-        raise UserError(f"{path} is damaged: train the run again") from None
+    expected = {"loss": (np.dtype(np.float16), (num_images, num_classes)),
+                "selected": (np.dtype(np.uint8), (num_images, -(-num_classes // 8)))}  # fmt: skip
+    arrays = _arrays(path, 2 * _HEADER + 3 * num_images * (num_classes + 1))
     for name, array in arrays.items():
         if (array.dtype, array.shape) != expected[name]:
             raise UserError(f"{path} is of another run: {name} must be of {num_images:,} images "
@@ -102,4 +99,19 @@ def _read(path: Path, shape: Sequence[int]) -> tuple[np.ndarray, np.ndarray | No
         raise UserError(f"{path} holds no loss: train the run again")
     bits = arrays.get("selected")
     selected = None if bits is None else np.unpackbits(bits, axis=1, count=num_classes).astype(bool)
-    return arrays["loss"].astype(np.float32), selected
+    return arrays["loss"], selected
+
+
+def _arrays(path: Path, most_bytes: int) -> dict[str, np.ndarray]:
+    """Loss and selection in a file that holds no pickle and at most so many bytes."""
+    packed = io.BytesIO(read_file(path))
+    try:
+        with zipfile.ZipFile(packed) as archive:
+            if sum(member.file_size for member in archive.infolist()) > most_bytes:
+                raise UserError(f"{path} is of another run: it holds more than this one has")
+        with np.load(packed, allow_pickle=False) as file:
+            return {name: file[name] for name in ("loss", "selected") if name in file.files}
+    except UserError:
+        raise
+    except Exception:  # on damaged data zipfile and numpy's parser raise nearly anything
+        raise UserError(f"{path} is damaged: train the run again") from None

@@ -21,7 +21,7 @@ from config import FLAGS, Config, read_config
 from datasets import SKIPPED, Data, load_data
 from description import described
 from files import is_there
-from folder import BEST, LAST, SUMMARY, clear, has_checkpoint, is_started, lock
+from folder import BEST, LAST, SUMMARY, clear, clear_evidence, has_checkpoint, is_started, lock
 from hardware import Hardware, find_hardware
 from instrumentation import TensorBoard
 from label_history import LabelHistory
@@ -153,20 +153,23 @@ def set_up(config: Config, record: RunRecord, held: contextlib.ExitStack) -> Run
     ).to(hardware.device)
     _check_last_batch(config, phases[-1], model, len(data.train))
     state = build_state(config, data, options, model, phases[0], [])
+    history = None
+    if config.audit == "labels":
+        history = LabelHistory(len(data.train), len(data.classes), hardware.device)
     board = TensorBoard(record.folder) if config.tensorboard else None
     if board:
         held.callback(board.close)
     lock(record.folder, held)
     about = _about(config, data, options)
     found = _checkpoint_to_resume(config, record, about["data"])
-    run = Run(config, record, hardware, data, options, phases, state, board=board)
-    if config.audit == "labels":
-        run.history = LabelHistory(len(data.train), len(data.classes), hardware.device)
+    run = Run(config, record, hardware, data, options, phases, state, board=board, history=history)
     if found:
         _take_up(run, found)
         run.earlier = "result" if is_there(record.folder / SUMMARY) else ""
     elif is_started(record.folder):
         run.earlier = "run"
+    else:
+        clear_evidence(record.folder)
     if run.earlier:
         record.hold()
     record.write_config(config.settings(), str(hardware), about, bool(found))
@@ -209,6 +212,7 @@ def _checkpoint_to_resume(
         return None
     _check_resume_is_asked(config, record.folder)  # the run may have come between
     _check_same_settings(config, record)
+    _check_same_audit(config, record.folder)
     _check_same_data(prints, record)
     return read_checkpoint(record.folder)
 
@@ -273,6 +277,16 @@ def _check_same_settings(config: Config, record: RunRecord) -> None:
         raise UserError(
             f"--resume: {record.folder} has {before}, not {now}: give what "
             "it has (--config RUN/config.json does), or another --exp_name"
+        )
+
+
+def _check_same_audit(config: Config, folder: Path) -> None:
+    """Raise UserError where some epochs would have what the others lack."""
+    saved = read_config(folder / "config.json").audit
+    if saved != config.audit:
+        raise UserError(
+            f"--resume: {folder} has --audit {saved}, not {config.audit}: give what it has, or "
+            "--overwrite to start anew"
         )
 
 

@@ -16,6 +16,8 @@ runs() { # of this mode, with these flags
     done
 }
 
+[[ -n $QUICK ]] && DRAWS=${DRAWS:-fpc=100}
+
 for draw in ${DRAWS:-fpc=100 rps=0.5}; do
     RESULTS=$all/${draw/=/_}
     first=$RESULTS/ignore_seed${SEEDS%% *}

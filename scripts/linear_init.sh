@@ -9,6 +9,7 @@ cd "$(dirname "$0")/.." || exit 1
 source scripts/runs.sh
 main=$(usual_folder main)
 RESULTS=${RESULTS:-$(usual_folder linear_init)}
+[[ -n $QUICK ]] && METHODS=${METHODS:-AN LL-R}
 
 for seed in $SEEDS; do
     for method in ${METHODS:-AN LL-R LL-Ct LL-Cp}; do

@@ -1,5 +1,7 @@
 """What `--audit labels` keeps of every training label, and that a run is the same with it."""
 
+import contextlib
+
 import numpy as np
 import pytest
 import torch
@@ -79,6 +81,17 @@ def test_what_no_run_writes_is_refused(tmp_path, damage, says):
         read_history(tmp_path, "finetune", 2, (3, 2))
 
 
+def test_no_flipped_byte_is_a_traceback(tmp_path):
+    rng = np.random.RandomState(0)
+    write(tmp_path, rng.rand(3, 20).astype(np.float32))
+    path = history_path(tmp_path, "finetune", 1)
+    content = path.read_bytes()
+    for place in range(len(content)):
+        path.write_bytes(content[:place] + bytes([content[place] ^ 0xFF]) + content[place + 1 :])
+        with contextlib.suppress(UserError):
+            read_history(tmp_path, "finetune", 1, (3, 20))
+
+
 def test_more_labels_than_can_be_kept_are_refused(monkeypatch):
     monkeypatch.setattr(label_history, "MOST_LABELS", 9)
     LabelHistory(3, 3, "cpu")
@@ -136,6 +149,27 @@ def test_an_overwritten_run_leaves_none_of_its_labels(folder, tmp_path):
     assert not kept(run_dir)
     tiny.train(folder, tmp_path, "--num_epochs", "1", "--overwrite", "--audit", "labels")
     assert [*kept(run_dir)] == ["finetune_001.npz"]
+
+
+def test_labels_are_kept_of_all_epochs_or_of_none(folder, tmp_path, monkeypatch):
+    with monkeypatch.context() as patched:
+        stop_in(patched, 2)
+        with pytest.raises(KeyboardInterrupt):
+            tiny.train(folder, tmp_path, "--audit", "labels")
+    with pytest.raises(UserError, match="has --audit labels, not means: give what it has"):
+        tiny.train(folder, tmp_path, "--resume")
+    tiny.train(folder, tmp_path, "--resume", "--audit", "labels")
+    tiny.train(folder, tmp_path, "--resume")  # it is finished: its result is printed
+
+
+def test_what_an_earlier_run_without_a_checkpoint_left_is_not_taken_for_its_own(folder, tmp_path):
+    _, run_dir = tiny.train(folder, tmp_path, "--audit", "labels")
+    for path in run_dir.iterdir():
+        if path.is_file():
+            path.unlink()
+    (run_dir / "labels" / "mine.npz").touch()
+    tiny.train(folder, tmp_path)
+    assert [*kept(run_dir)] == ["mine.npz"]
 
 
 def test_a_disk_that_is_full_for_it_loses_no_finished_epoch(folder, tmp_path, monkeypatch):
