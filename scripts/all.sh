@@ -20,7 +20,7 @@ for part in "${parts[@]}"; do
     step bash "scripts/$part.sh"
 done
 folders=()
-for kind in main delta_rel train_share methods linear_init csl; do
+for kind in main pretrained delta_rel train_share methods linear_init csl; do
     folder=$(usual_folder $kind)
     [[ -d $folder ]] && folders+=("$folder")
 done

@@ -5,7 +5,7 @@
 #     scripts/csl.sh                              # digits, and the table of docs/methods.md
 #     DATASET=coco DRAWS="fpc=1000 rps=0.5" scripts/csl.sh    # draws its observed labels anew
 #
-# One prior a draw, from the first seed. Head of scripts/runs.sh: what else it takes.
+# One prior a draw, from the first seed. A folder keeps the labels of the last draw. Head of scripts/runs.sh: what else it takes.
 cd "$(dirname "$0")/.." || exit 1
 source scripts/runs.sh
 all=${RESULTS:-$(usual_folder csl)}
@@ -24,14 +24,14 @@ for draw in ${DRAWS:-fpc=100 rps=0.5}; do
     labels="--${draw%=*} ${draw#*=}" # of digits main.py draws them, of a folder data.observe
     if [[ $DATASET != digits ]]; then
         # shellcheck disable=SC2086
-        step python -m data.observe "$DATASET" $labels
+        step python -m data.observe "$DATASET" $labels || continue
         labels=
     fi
     # shellcheck disable=SC2086
     { runs ignore $labels; runs negative $labels; } | train_all || exit
-    [[ -e $first.csv ]] || step python -m tools.prior "$first" --out "$first.csv"
+    [[ -e $first.csv ]] || step python -m tools.prior "$first" --out "$first.csv" || continue
     # shellcheck disable=SC2086
-    runs selective $labels --prior "$first.csv" | train_all || exit
+    runs selective $labels --prior "$(printf %q "$first.csv")" | train_all || exit
 done
 RESULTS=$all
 step python -m tools.report "$all"

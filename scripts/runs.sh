@@ -6,7 +6,8 @@
 #   JOBS=1             runs at a time, spread over the GPUs if there are any
 #   QUICK=             1: one seed and fewer values, in results/quick
 #   ROOT=results       the folder of all results
-#   RESULTS            the folder of the script's own runs, if not the usual one below ROOT
+#   RESULTS            the folder of the script's own runs, if not the usual one below ROOT; relative
+#                      paths are below the repository
 #
 # Stopped and started again, a script goes on where it was: each run is started with --resume, and a
 # finished one not at all. Runs that fail hold up no other; they are named at the end, with status 1.
@@ -15,12 +16,17 @@
 set -u
 DATASET=${DATASET:-digits}
 QUICK=${QUICK:-}
+[[ $QUICK == 0 ]] && QUICK=
 ROOT=${ROOT:-results${QUICK:+/quick}}
 if [[ -n $QUICK ]]; then
     SEEDS=${SEEDS:-1}
 fi
 SEEDS=${SEEDS:-1 2 3}
-GPUS=$(nvidia-smi --list-gpus 2>/dev/null | wc -l)
+if [[ -n ${CUDA_VISIBLE_DEVICES+set} ]]; then
+    GPUS=$(tr ',' '\n' <<<"$CUDA_VISIBLE_DEVICES" | grep -c .)
+else
+    GPUS=$(nvidia-smi --list-gpus 2>/dev/null | wc -l)
+fi
 FAILED=$(mktemp) || exit 1
 export DATASET GPUS FAILED
 trap 'rm -f "$FAILED"' EXIT
@@ -45,7 +51,7 @@ are_committed() { # whether the runs of this kind are those whose pages and figu
 figures_folder() { # where figures of runs of this kind are written
     if are_committed "$1"; then
         echo imgs
-    elif [[ $RESULTS == "$(usual_folder "$1")" ]]; then
+    elif [[ $RESULTS == "$(usual_folder "$1")" || $RESULTS == "$(usual_folder main)" ]]; then
         usual_folder figures
     else
         echo "$RESULTS/figures"
@@ -55,35 +61,37 @@ figures_folder() { # where figures of runs of this kind are written
 train() { # the flags of a run, all in one word
     local gpu=()
     ((GPUS)) && gpu=(--gpu_num $((${SLOT:-0} % GPUS)))
-    # shellcheck disable=SC2086
-    python main.py --dataset "$DATASET" $1 --save_path "$RESULTS" --resume ${gpu[@]+"${gpu[@]}"}
+    eval "set -- $1"
+    python main.py --dataset "$DATASET" "$@" --save_path "$RESULTS" --resume ${gpu[@]+"${gpu[@]}"}
     local status=$?
-    ((status >= 128)) && exit 255 # stopped by a signal: no other run is started then
-    ((status)) && echo "failed: $1" >>"$FAILED"
+    ((status == 130 || status == 143)) && exit 255 # stopped: no other run is started then
+    ((status)) && echo "failed: $*" >>"$FAILED"
     exit 0
 }
 export -f train
 
 todo() { # those that are not finished of the runs whose flags stand on standard input
-    python -m tools.todo "$RESULTS" --dataset "$DATASET"
+    python -m tools.todo "$RESULTS" --dataset "$DATASET" ${BESIDES:+--besides "$BESIDES"}
 }
 
-train_all() { # the runs whose flags stand on standard input, a line a run
+train_all() { # the runs whose flags stand on standard input, a line a run, but those in BESIDES
     export RESULTS
     local todo slots=()
     todo=$(todo) || exit
     [[ -n $todo ]] || return 0
     ((GPUS)) && slots=(--process-slot-var=SLOT)
     # shellcheck disable=SC2016  # the shell that xargs starts expands it
-    xargs -P "${JOBS:-1}" ${slots[@]+"${slots[@]}"} -I{} bash -c 'train "$1"' _ {} <<<"$todo"
+    printf '%s\n' "$todo" | tr '\n' '\0' |
+        xargs -0 -P "${JOBS:-1}" ${slots[@]+"${slots[@]}"} -I{} bash -c 'train "$1"' _ {} ||
+        exit 130 # one was stopped, and so are all
 }
 
 step() { # a command that is no run: named with the failed ones if it fails
     "$@"
     local status=$?
-    ((status >= 128)) && exit "$status"
+    ((status == 130 || status == 143)) && exit "$status" # stopped
     ((status)) && echo "failed: $*" >>"$FAILED"
-    return 0
+    return "$status"
 }
 
 name_failed() { # and end with status 1 if there are any

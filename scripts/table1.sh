@@ -25,7 +25,7 @@ runs() { # the flags of each run, a line a run
     local seed
     for seed in $SEEDS; do
         if [[ $DATASET == digits ]]; then
-            echo "--mod_scheme AN --weights $weights --lr 0.0002 --audit labels --seed $seed" \
+            echo "--mod_scheme AN --weights $(printf %q "$weights") --lr 0.0002 --audit labels --seed $seed" \
                 "--exp_name AN_seed$seed"
         else
             echo "--mod_scheme AN --audit labels --seed $seed"
@@ -46,7 +46,8 @@ step python -m tools.figures highest_loss "$RESULTS" --out "$out/highest_loss"
 step python -m tools.figures single_labels "$RESULTS" --out "$out/single_labels"
 name_failed
 if are_committed pretrained; then
-    python -m tools.report "$RESULTS" --table highest_loss --name highest_loss --write docs/evidence.md
-    python -m tools.report results/digits --table highest_loss --name from_scratch \
-        --write docs/evidence.md
+    page=(--table highest_loss --write docs/evidence.md)
+    step python -m tools.report "$RESULTS" "${page[@]}" --name highest_loss
+    step python -m tools.report results/digits "${page[@]}" --name from_scratch
+    name_failed
 fi

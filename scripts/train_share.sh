@@ -19,5 +19,8 @@ for seed in $SEEDS; do
 done | train_all || exit
 out=$(figures_folder train_share)
 step python -m tools.report "$RESULTS"
-step python -m tools.figures train_share "$(usual_folder main)" "$RESULTS" --out "$out/train_share"
+main=$(usual_folder main)
+folders=("$RESULTS")
+[[ -d $main ]] && folders=("$main" "$RESULTS") # with the whole set
+step python -m tools.figures train_share "${folders[@]}" --out "$out/train_share"
 name_failed

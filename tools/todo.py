@@ -7,6 +7,8 @@ runs that never began. Needs no torch, so that a script that was stopped goes on
 
 from __future__ import annotations
 
+import dataclasses
+import os
 import shlex
 import sys
 from collections.abc import Iterable, Sequence
@@ -15,11 +17,11 @@ from pathlib import Path
 import cli
 from cli import UserError
 from config import Config, read_config, resolve
-from files import is_there, read_file, write_atomically
+from files import is_there, write_atomically
 from folder import SUMMARY
 from record import RunRecord
 from settings import FLAGS
-from tools.unfinished import PLAN
+from tools.unfinished import PLAN, read_plan
 
 
 def is_finished(config: Config) -> bool:
@@ -39,10 +41,10 @@ def is_finished(config: Config) -> bool:
 def add_to_plan(folder: Path, commands: Iterable[str]) -> None:
     """Add runs to the list of those that are to be had in this folder."""
     path = folder / PLAN
-    known = read_file(path).decode(errors="replace").splitlines() if is_there(path) else []
+    known = read_plan(path) if is_there(path) else []
     lines = sorted({*known, *commands})
     if lines != known:
-        text = "".join(f"{line}\n" for line in lines).encode()
+        text = os.fsencode("".join(f"{line}\n" for line in lines))
         write_atomically(path, lambda file: file.write(text))
 
 
@@ -51,6 +53,8 @@ def main(argv: Sequence[str]) -> None:
     parser = cli.Parser(prog="python -m tools.todo", description=main.__doc__)
     parser.add_argument("results", type=Path, help="folder of the runs")
     parser.add_argument("--dataset", required=True, help="as main.py takes it")
+    parser.add_argument("--besides", metavar="FOLDER",
+                        help="pass over runs that are finished in this folder")  # fmt: skip
     args = parser.parse_args(argv)
     planned = []
     for line in filter(None, map(str.strip, sys.stdin)):
@@ -59,6 +63,8 @@ def main(argv: Sequence[str]) -> None:
             config, _ = resolve([*shlex.split(command), "--save_path", str(args.results)])
         except ValueError:  # main.py will say what is wrong; shlex raises it too
             print(line)
+            continue
+        if args.besides and is_finished(dataclasses.replace(config, save_path=args.besides)):
             continue
         planned.append(command)
         if not is_finished(config):
