@@ -235,7 +235,7 @@ class Config:
     audit: str = _run(
         "means",
         "what is kept of the training labels: means by epoch, or the loss of every label too, in "
-        "the folder labels of the run; 2 bytes a label and epoch at most",
+        "the folder labels of the run, 2 bytes a label and epoch",
         choice("means", "labels"),
     )
     tensorboard: bool = _run(False, "write TensorBoard event files too", boolean)

@@ -1,0 +1,105 @@
+"""The pages of evidence are those of the committed records, and their commands are right."""
+
+import argparse
+import importlib
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.test_tools import commands
+from tools import report, reproduction
+from tools.figures import KINDS
+from tools.finished import find_runs
+from tools.tables import markdown
+
+ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "results"
+EVIDENCE = (ROOT / "docs" / "evidence.md").read_text(encoding="utf-8")
+REPRODUCTION = (ROOT / "docs" / "reproduction.md").read_text(encoding="utf-8")
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+TABLES = {  # markers in evidence.md: kind of table, folders of results
+    "highest_loss": ("highest_loss", ("pretrained",)),
+    "from_scratch": ("highest_loss", ("digits",)),
+    "delta_rel": ("results", ("digits", "delta_rel")),
+    "pointing": ("pointing", ("digits",)),
+}
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_the_tables_of_evidence_are_those_of_the_records(name):
+    kind, folders = TABLES[name]
+    found = find_runs(*(RESULTS / folder for folder in folders))
+    table = report.TABLES[kind](found, argparse.Namespace(best=False, data_root=None))
+    assert report.insert(EVIDENCE, name, markdown(table)) == EVIDENCE
+
+
+def test_what_is_reproduced_is_that_of_the_records():
+    found = reproduction.claims(find_runs(RESULTS / "digits").runs)
+    summary, details = (
+        markdown(make(found)) for make in (reproduction.summary, reproduction.details)
+    )
+    assert report.insert(README, "summary", summary) == README
+    page = report.insert(REPRODUCTION, "summary", summary)
+    assert report.insert(page, "details", details) == REPRODUCTION
+
+
+def test_every_run_that_was_set_out_is_there():
+    """No row of a table was left out because it failed."""
+    for plan in sorted(RESULTS.glob("**/runs.txt")):
+        if "quick" not in plan.parts:
+            others = find_runs(plan.parent).others
+            assert [f"{run.folder}: {run.status}" for run in others] == []
+
+
+def test_true_labels_have_their_highest_loss_at_first_and_false_negatives_later():
+    """The paper's table 1, on digits: what issue and README say of it."""
+    found = find_runs(RESULTS / "pretrained")
+    table = report.TABLES["highest_loss"](found, argparse.Namespace(best=False, data_root=None))
+    rows = [dict(zip(table.head, row, strict=True)) for row in table.rows]
+    first = {row["labels"]: float(row["epoch 1"].split()[0]) for row in rows}
+    assert first["true positives"] > 50
+    assert first["true negatives"] > 50
+    assert first["false negatives"] < 50
+
+
+def test_every_figure_is_committed_and_shown():
+    shown = set(re.findall(r"\(\.\./imgs/(\w+)\.png\)", EVIDENCE))
+    assert shown == KINDS.keys()
+    for name in shown:
+        assert all((ROOT / "imgs" / f"{name}.{kind}").is_file() for kind in ("png", "pdf"))
+
+
+def test_every_script_is_named_and_every_named_script_is_there():
+    there = {path.name for path in (ROOT / "scripts").glob("*.sh")} - {"runs.sh"}
+    named = set(re.findall(r"\b(\w+\.sh)\b", EVIDENCE + README))
+    assert there - {"tune_methods.sh"} <= named <= there | {"runs.sh"}
+
+
+def tool_commands():
+    pages = (README, EVIDENCE, REPRODUCTION, (ROOT / "docs" / "methods.md").read_text())
+    return [
+        line.split("#")[0].split()[2:]
+        for page in pages
+        for line in commands(page)
+        if line.startswith("python -m tools.")
+    ]
+
+
+@pytest.mark.parametrize("words", tool_commands(), ids=" ".join)
+def test_every_command_of_a_tool_is_right(words, monkeypatch):
+    """As far as its flags go: whoever parses them stops there."""
+    module = importlib.import_module(words[0])
+    parse = argparse.ArgumentParser.parse_known_args
+
+    class Parsed(Exception):
+        pass
+
+    def stop(parser, args=None, namespace=None):
+        _, unknown = parse(parser, args, namespace)
+        assert not unknown
+        raise Parsed
+
+    monkeypatch.setattr(argparse.ArgumentParser, "parse_known_args", stop)
+    with pytest.raises(Parsed):
+        module.main(words[1:])
