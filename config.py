@@ -87,9 +87,14 @@ def command(config: Config) -> str:
     """The shortest command line that gives these settings."""
     words = ["python", "main.py", "--dataset", config.dataset, "--mod_scheme", config.mod_scheme]
     for name, value in unusual(config):
-        text = written(value)
-        words += [f"--{name}={text}"] if text.startswith("-") else [f"--{name}", text]
+        words += flag_words(name, value)
     return shlex.join(words)
+
+
+def flag_words(name: str, value: Any) -> list[str]:
+    """A flag with its value, as words of a command line."""
+    text = written(value)
+    return [f"--{name}={text}"] if text.startswith("-") else [f"--{name}", text]
 
 
 def _parser() -> Parser:

@@ -9,7 +9,6 @@ knows single objects, and has seen no canvas with several.
 
 from __future__ import annotations
 
-import io
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 import cli
+from cli import UserError
 from data.digits import CELL, CLASSES, GRID, PARTS, SCAN, SEED, scans_of
 from data.formatted import Formatted, Part, write_formatted
 
@@ -51,11 +51,12 @@ def _write_part(folder: Path, part: str) -> Part:
 
     pictures, digits = make_singles(part)
     names = [f"{part}/{place:04}.png" for place in range(len(pictures))]
-    for name, picture in zip(names, pictures, strict=True):
-        packed = io.BytesIO()
-        Image.fromarray(picture).convert("RGB").save(packed, "PNG")
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_bytes(packed.getvalue())
+    try:
+        (folder / part).mkdir(parents=True, exist_ok=True)
+        for name, picture in zip(names, pictures, strict=True):
+            Image.fromarray(picture).convert("RGB").save(folder / name)
+    except OSError as error:
+        raise UserError(f"cannot write {folder / part}: {error.strerror or error}") from None
     return Part(np.array(names), np.eye(len(CLASSES), dtype=np.int8)[digits])
 
 

@@ -17,6 +17,7 @@ import shlex
 import shutil
 import signal
 import struct
+import sys
 import tarfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -206,6 +207,11 @@ def huge_png(path: Path, side: int = 60_000) -> Damage:
     return holds(path, b"\x89PNG\r\n\x1a\n" + size + pixels + chunk(b"IEND", b""))
 
 
+def typed(text: str) -> Damage:
+    """What standard input holds."""
+    return lambda: setattr(sys, "stdin", io.StringIO(text))
+
+
 def archive(path: str, *members: str) -> Damage:
     """A .tar with files of these names."""
 
@@ -248,6 +254,7 @@ def place(good, tmp_path, monkeypatch):
     copy = tmp_path / "place"
     shutil.copytree(good, copy)
     monkeypatch.chdir(copy)
+    monkeypatch.setattr(sys, "stdin", io.StringIO())
     return copy
 
 
@@ -646,9 +653,42 @@ TOOLS = [
     ("report: no markers", holds("p.md", "hello"), "tools.report runs --write p.md", "p.md", "<!-- runs -->"),
     ("report: page not text", holds("p.md", b"\xff"), "tools.report runs --write p.md", "p.md"),
     ("report: markers reversed", holds("p.md", "<!-- /runs -->\n<!-- runs -->\n"), "tools.report runs --write p.md", "p.md"),
-    ("no runs to draw", nothing, "tools.figures tiny", "tiny", "summary.json"),
-    ("figures: --out below a file", nothing, f"tools.figures runs --out {LABELS}/x.png", LABELS.name),
-    ("figures: --out a folder", nothing, "tools.figures runs --out tiny", "tiny"),
+    ("report: another program's settings", all_of(gone(SUMMARY), holds(CONFIG, '{"model": 1}')), "tools.report runs", "config.json", "there is no setting 'model'"),
+    ("report: one folder without runs", nothing, "tools.report runs tiny", "tiny holds no finished run"),
+    ("report: a list of wrong runs", holds("tiny/runs.txt", "--mod_scheme LLR"), "tools.report tiny", "line 1: --mod_scheme", "did you mean LL-R?"),
+    ("report: unknown table", nothing, "tools.report runs --table result", "--table: 'result'", "did you mean results?"),
+    ("report: unknown form", nothing, "tools.report runs --format html", "--format: 'html'", "markdown, latex, csv"),
+    ("report: no game was played", nothing, "tools.report runs --table pointing", "pointing.json", "python -m tools.explain RUN"),
+    ("report: no groups", nothing, "tools.report runs --table groups", "openimages"),
+    ("report: no labels kept", nothing, "tools.report runs --table highest_loss", "--mod_scheme AN --audit labels"),
+    ("report: nothing finished", gone(SUMMARY), "tools.report runs --table highest_loss", "--mod_scheme AN --audit labels"),
+    ("report: a damaged game", holds(RUN / "pointing.json", "{}"), "tools.report runs --table pointing", "pointing.json", "python -m tools.explain runs/run"),
+    ("report: no pictures", nothing, "tools.report runs --html p.html --pictures tiny", "--pictures", "tiny"),
+    ("no runs to draw", nothing, "tools.figures best_last tiny", "tiny", "summary.json"),
+    ("nothing finished to draw", gone(SUMMARY), "tools.figures best_last runs", "no run below runs is finished", "tools.report"),
+    ("figures: unknown kind", nothing, "tools.figures bestlast runs", "KIND: 'bestlast'", "did you mean best_last?"),
+    ("figures: no kind", nothing, "tools.figures", "are required: KIND"),
+    ("figures: no folder", nothing, "tools.figures best_last", "are required: RESULTS"),
+    ("figures: no labels kept", nothing, "tools.figures single_labels runs", "--mod_scheme AN --audit labels"),
+    ("figures: no maps", nothing, "tools.figures maps runs", "maps.npz", "tools.explain"),
+    ("figures: --out below a file", nothing, f"tools.figures best_last runs --out {LABELS}/x.png", LABELS.name),
+    ("figures: --out a folder", nothing, "tools.figures best_last runs --out tiny", "tiny"),
+    ("explain: no boxes", nothing, "tools.explain runs/run", "where the objects are is known of pascal, coco, digits"),
+    ("explain: no run", nothing, "tools.explain runs", "runs"),
+    ("explain: not finished", gone(SUMMARY), "tools.explain runs/run", "--resume"),
+    ("explain: no folder", nothing, "tools.explain nowhere", "nowhere"),
+    ("explain: unknown split", nothing, "tools.explain runs/run --split dev", "--split: 'dev'", "test, val, train"),
+    ("explain: no examples", nothing, "tools.explain runs/run --examples 0", "--examples: 0", ">= 1"),
+    ("todo: no results", nothing, "tools.todo --dataset digits", "are required"),
+    ("todo: no data set", nothing, "tools.todo runs", "--dataset"),
+    ("todo: unknown flag", nothing, "tools.todo runs --dataset digits --seed 1", "--seed"),
+    ("todo: below a file", typed("--seed 1\n"), f"tools.todo {LABELS} --dataset digits", "runs.txt"),
+    ("todo: a long name", typed("--seed 1\n"), f"tools.todo {LONG} --dataset digits", "File name too long"),
+    ("todo: a folder for the list", all_of(Path("runs/runs.txt").mkdir, typed("--seed 1\n")), "tools.todo runs --dataset digits", "runs.txt"),
+    ("todo: a list that waits", all_of(lambda: os.mkfifo("runs/runs.txt"), typed("--seed 1\n")), "tools.todo runs --dataset digits", "runs.txt is no regular file"),
+    ("digit singles: below a file", nothing, f"data.digit_singles --out {LABELS}", LABELS.name),
+    ("digit singles: a long name", nothing, f"data.digit_singles --out {LONG}", "File name too long"),
+    ("digit singles: a stray word", nothing, "data.digit_singles tiny", "'tiny'"),
     ("unknown set", nothing, "data.prepare pascall", "'pascall'", "did you mean pascal?"),
     ("no set", nothing, "data.prepare", "are required: DATASET"),
     ("digits need none", nothing, "data.prepare digits", "digits", "python main.py"),
@@ -756,7 +796,7 @@ ROWS = [
     *((f"resumed: {name}", damage, MORE, *says) for name, damage, *says in RESUMED),
     *((f"evaluated: {name}", d, "tools.evaluate runs/run", *says) for name, d, *says in EVALUATED),
     *((f"reported: {name}", d, "tools.report runs", *says) for name, d, *says in REPORTED),
-    *((f"drawn: {name}", d, "tools.figures runs", *says) for name, d, *says in DRAWN),
+    *((f"drawn: {name}", d, "tools.figures best_last runs", *says) for name, d, *says in DRAWN),
     *((f"tool: {name}", *rest) for name, *rest in TOOLS),
 ]
 

@@ -11,6 +11,7 @@ import pytest
 from cli import UserError
 from files import (
     append_line,
+    is_locked,
     locked,
     read_json,
     remove_temporaries,
@@ -65,6 +66,52 @@ def test_a_lock_is_held_once_and_ends_with_its_process(tmp_path):
         other.wait()
         with locked(path, wait=False):
             pass
+
+
+def test_a_lock_that_another_holds_is_seen_and_stays(tmp_path):
+    path = tmp_path / ".lock"
+    with locked_by_another(path) as other:
+        for _ in range(2):
+            assert is_locked(path)
+        with pytest.raises(BlockingIOError), locked(path, wait=False):
+            pass
+        other.kill()
+        other.wait()
+        assert not is_locked(path)
+
+
+@pytest.mark.parametrize("kind", ["missing", "file", "folder", "link", "pipe", "below a file"])
+def test_what_nobody_holds_is_not_locked_and_not_made(tmp_path, kind):
+    path = tmp_path / "a" if kind != "below a file" else tmp_path / "file" / "a"
+    (tmp_path / "file").touch()
+    {"folder": path.mkdir, "file": path.touch, "pipe": lambda: os.mkfifo(path),
+     "link": lambda: path.symlink_to("nowhere")}.get(kind, str)()  # fmt: skip
+    before = sorted(tmp_path.iterdir())
+    assert not is_locked(path)
+    assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    ("error", "held"),
+    [
+        (BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable"), True),
+        (PermissionError(errno.EACCES, "Permission denied"), True),  # as some systems say it
+        (OSError(errno.ENOLCK, "No locks available"), False),
+    ],
+)
+def test_whatever_a_system_says_of_a_lock_is_understood(tmp_path, monkeypatch, error, held):
+    def refuse(file, operation):
+        raise error
+
+    (tmp_path / ".lock").touch()
+    monkeypatch.setattr("fcntl.lockf", refuse)
+    assert is_locked(tmp_path / ".lock") is held
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_lock_that_may_not_be_read_is_no_lock(tmp_path):
+    (tmp_path / ".lock").touch(0o000)
+    assert not is_locked(tmp_path / ".lock")
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")

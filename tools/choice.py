@@ -48,13 +48,19 @@ def best_alone(groups: Sequence[list[Run]]) -> list[list[Run]]:
 
 
 def _choice(groups: Sequence[Sequence[Run]], places: Sequence[int]) -> Choice:
-    maps = {place: _val_maps(groups[place]) for place in places}
-    seeds = set.intersection(*({*found} for found in maps.values()))
-    best = None
-    if seeds:
-        means = {place: statistics.mean(maps[place][seed] for seed in seeds) for place in places}
-        best = max(means, key=means.__getitem__)
-    return Choice(tuple(places), best, tuple(sorted(seeds)))
+    best, seeds = best_by_val([groups[place] for place in places])
+    return Choice(tuple(places), None if best is None else places[best], seeds)
+
+
+def best_by_val(groups: Sequence[Sequence[Run]]) -> tuple[int | None, tuple[int, ...]]:
+    """The place of the group with the highest validation mAP, and by which seeds that is.
+
+    None where the groups have no seed in common.
+    """
+    maps = [_val_maps(group) for group in groups]
+    seeds = sorted(set.intersection(*({*found} for found in maps)))
+    means = [statistics.mean(found[seed] for seed in seeds) if seeds else 0.0 for found in maps]
+    return means.index(max(means)) if seeds else None, tuple(seeds)
 
 
 def _experiment(run: Run) -> tuple:
@@ -68,6 +74,5 @@ def _experiment(run: Run) -> tuple:
 
 
 def _val_maps(group: Sequence[Run]) -> dict[int, float]:
-    """The validation mAP of each seed, where it is known."""
-    maps = {run.config.seed: run.summary[run.config.chosen_by] for run in group}
-    return {seed: value for seed, value in maps.items() if value is not None}
+    """The validation mAP of each seed."""
+    return {run.config.seed: run.summary[run.config.chosen_by] for run in group}

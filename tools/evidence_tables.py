@@ -6,11 +6,20 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from cli import UserError
+from record import is_number
 from tools.explained import Pointing, read_pointing
-from tools.finished import Run, group_by_method, method_name, setting
+from tools.finished import Found, Run, group_by_method, method_name, setting
 from tools.looks import KINDS
 from tools.published import HIGHEST_LOSS, OPENIMAGES, OPENIMAGES_GROUPS, POINTING, SETS
-from tools.report_tables import command_of, is_as_published, mean_and_std, with_std
+from tools.report_tables import (
+    command_of,
+    dataset_names,
+    is_as_published,
+    mean_and_std,
+    rows_of,
+    settings_of,
+    with_std,
+)
 from tools.tables import Table
 
 
@@ -28,16 +37,17 @@ def pointing(runs: Sequence[Run]) -> Table:
                 *((p.tally.total, p.tally.mean) for p in played.values()), strict=True
             )
             seeds = sorted(played)
-            where = config.run_dir.parent / "RUN"
             rows.append((
-                method_name(config), setting(config), mean_and_std(total), mean_and_std(mean),
-                _paper(group[0]), _joined(seeds),
-                f"python -m tools.explain {where}",
+                config.dataset, method_name(config), setting(config), mean_and_std(total),
+                mean_and_std(mean), _paper(group[0]), _joined(seeds),
+                f"{command_of(group[0], seeds[0])} && python -m tools.explain RUN",
             ))  # fmt: skip
     if not rows:
         raise UserError("no run has a pointing.json: python -m tools.explain RUN writes it")
-    head = ("method", "setting", "all", "mean of classes", "paper", "seeds", "command")
-    return _without_empty(Table(head, rows), "paper")
+    names = dataset_names([row[0] for row in rows]) or [""] * len(rows)
+    head = ("data set", "method", "setting", "all", "mean of classes", "paper", "seeds", "command")
+    named = [(name, *row[1:]) for name, row in zip(names, rows, strict=True)]
+    return _without_empty(_without_empty(Table(head, named), "data set"), "paper")
 
 
 def groups(runs: Sequence[Run]) -> Table:
@@ -45,51 +55,85 @@ def groups(runs: Sequence[Run]) -> Table:
 
     Raises UserError where no run has groups.
     """
-    having = [group for group in group_by_method(runs) if "test_map_groups" in group[0].summary]
+    having = [run for run in runs if _groups_of(run)]
     if not having:
         raise UserError("no run has groups of classes, as those on openimages have")
-    names = list(having[0][0].summary["test_map_groups"])
-    rows = []
-    for group in having:
-        maps = [
-            [run.summary["test_map_groups"].get(name) for run in group if name in names]
-            for name in names
-        ]
-        cells = [mean_and_std([v for v in values if v is not None]) for values in maps]
+    names = list(dict.fromkeys(name for run in having for name in _groups_of(run)))
+    rows, beside = [], set()
+    for group in group_by_method(having):
+        method, config = method_name(group[0].config), group[0].config
+        maps = [_mean_of_known([_groups_of(run).get(name) for run in group]) for name in names]
         all_ = mean_and_std([run.summary["test_map"] for run in group])
         seeds = sorted(run.config.seed for run in group)
-        rows.append((method_name(group[0].config), *cells, all_, _joined(seeds),
+        rows.append((method, setting(config), *maps, all_, _joined(seeds),
                      command_of(group[0], seeds[0])))  # fmt: skip
-        known = OPENIMAGES.get(rows[-1][0])
-        if known and is_as_published(group[0]) and (*names, "All") == OPENIMAGES_GROUPS:
-            rows.append((f"{rows[-1][0]} (paper)", *(f"{value:.1f}" for value in known), "", ""))
-    return Table(("method", *names, "All", "seeds", "command"), rows)
+        known = _groups_in_paper(group[0])
+        if known and method not in beside:
+            beside.add(method)
+            cells = (known.get(name, "") for name in (*names, "All"))
+            rows.append((f"{method} (paper)", "", *cells, "", ""))
+    head = ("method", "setting", *names, "All", "seeds", "command")
+    return _without_empty(Table(head, rows), "setting")
+
+
+def pointing_by_class(runs: Sequence[Run]) -> Table:
+    """The same for each class, in percent of its tries; a column a method.
+
+    Raises UserError where no run has a record of it.
+    """
+    columns: dict[str, dict[str, str]] = {}
+    for group in group_by_method(runs):
+        games = list(_played(group).values())
+        name = " ".join(filter(None, [method_name(group[0].config), setting(group[0].config)]))
+        if games:
+            columns[name] = {kind: _share(games, kind) for kind in games[0].classes}
+    if not columns:
+        raise UserError("no run has a pointing.json: python -m tools.explain RUN writes it")
+    classes = dict.fromkeys(kind for found in columns.values() for kind in found)
+    rows = [(kind, *(found.get(kind, "") for found in columns.values())) for kind in classes]
+    return Table(("class", *columns), rows)
 
 
 def highest_loss(runs: Sequence[Run], data_root: str | None = None) -> Table:
     """Table 1 of Kim et al.: share (%) of labels whose loss is highest in epoch 1, and later.
 
-    Of the runs of AN with `--audit labels`. Raises UserError where there is none.
+    Of the runs of AN with `--audit labels`, each setting on its own. Raises UserError where there
+    is none.
     """
-    from tools.histories import assume_negative, highest_loss_shares
+    from tools.histories import assume_negative, has_history, highest_loss_shares
 
-    kept = assume_negative(runs)
-    seeds = sorted(run.config.seed for run in kept)
-    command = f"{command_of(kept[0], seeds[0])} --audit labels"
+    named = [row for row in rows_of(Found(list(runs), [])) if method_name(row.run.config) == "AN"]
+    kept = [row for row in named if any(map(has_history, row.runs))]
+    if not kept:
+        assume_negative(runs)  # says what is missing
     rows = []
-    for kind, found in highest_loss_shares(runs, data_root).items():
-        first = with_std(found.first, found.first_std)
-        later = with_std(found.later, found.later_std)
-        paper = _highest_loss_in_paper(kept[0], kind)
-        rows.append((KINDS[kind][0], first, later, *paper, _joined(seeds), command))
-    head = ("labels", "epoch 1", "later", "paper: epoch 1", "paper: later", "seeds", "command")
-    return _without_empty(_without_empty(Table(head, rows), head[3]), head[4])
+    for row, told in zip(kept, settings_of(kept), strict=True):
+        first_run, *_ = having = assume_negative(row.runs)
+        seeds = sorted(run.config.seed for run in having)
+        command = f"{command_of(first_run, seeds[0])} --audit labels"
+        for kind, found in highest_loss_shares(row.runs, data_root).items():
+            first = with_std(found.first, found.first_std)
+            later = with_std(found.later, found.later_std)
+            paper = _highest_loss_in_paper(first_run, kind)
+            rows.append((told, KINDS[kind][0], first, later, *paper, _joined(seeds), command))
+    head = ("setting", "labels", "epoch 1", "later", "paper: epoch 1", "paper: later", "seeds",
+            "command")  # fmt: skip
+    table = Table(head, rows)
+    for title in ("setting", "paper: epoch 1", "paper: later"):
+        table = _without_empty(table, title)
+    return table
 
 
 def _played(group: Sequence[Run]) -> Mapping[int, Pointing]:
     """The pointing games of these runs on test images, by seed."""
     found = {run.config.seed: read_pointing(Path(run.config.run_dir)) for run in group}
     return {seed: game for seed, game in found.items() if game and game.split == "test"}
+
+
+def _share(games: Sequence[Pointing], kind: str) -> str:
+    """The hits of a class over seeds, nothing where it was never tried."""
+    tried = [game.classes[kind] for game in games if game.classes.get(kind, (0, 0))[1]]
+    return mean_and_std([100 * hits / tries for hits, tries in tried]) if tried else ""
 
 
 def _paper(run: Run) -> str:
@@ -103,6 +147,27 @@ def _highest_loss_in_paper(run: Run, kind: str) -> tuple[str, str]:
     if known is None or method_name(run.config) != "AN" or not is_as_published(run):
         return "", ""
     return f"{known[0]:.1f}", f"{known[1]:.1f}"
+
+
+def _groups_of(run: Run) -> dict[str, float | None]:
+    """The test mAP of each group of classes, None where it is unknown; nothing without groups."""
+    found = run.summary.get("test_map_groups")
+    groups = found if isinstance(found, dict) else {}
+    return {name: value if is_number(value) else None for name, value in groups.items()}
+
+
+def _groups_in_paper(run: Run) -> dict[str, str]:
+    """The paper's cells by the title of their column, where they may stand beneath the run."""
+    known = OPENIMAGES.get(method_name(run.config))
+    same = run.config.dataset == "openimages" and (*_groups_of(run), "All") == OPENIMAGES_GROUPS
+    if known is None or not same or not is_as_published(run):
+        return {}
+    return {name: f"{value:.1f}" for name, value in zip(OPENIMAGES_GROUPS, known, strict=True)}
+
+
+def _mean_of_known(values: Sequence[float | None]) -> str:
+    known = [value for value in values if value is not None]
+    return mean_and_std(known) if known else ""
 
 
 def _joined(seeds: Sequence[int]) -> str:

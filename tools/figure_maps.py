@@ -13,6 +13,7 @@ import numpy as np
 from cli import UserError, printable
 from tools.examples import Explained, Picture, methods_with_maps, names_of, read_pictures
 from tools.explained import Maps, Pointing, read_pointing
+from tools.figure_parts import note_below
 from tools.finished import Run, group_by_method
 from tools.looks import BLACK, BLUE, VERMILION, Look, look, save
 from tools.pointing import centre, is_hit
@@ -183,7 +184,7 @@ def draw_pointing(runs: Sequence[Run], path: Path) -> list[Path]:
     played = _played(runs)
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(8.6, 1.25 + 0.45 * len(played)), layout="constrained")
+    figure = Figure(figsize=(8.6, 1.5 + 0.45 * len(played)), layout="constrained")
     panels = figure.subplots(1, 2, sharey=True)
     for axes, number in zip(panels, ("total", "mean"), strict=True):
         for row, (name, found) in enumerate(played.items()):
@@ -195,13 +196,15 @@ def draw_pointing(runs: Sequence[Run], path: Path) -> list[Path]:
         axes.tick_params(axis="y", length=0)
         axes.margins(x=0.12)
         axes.set(xlabel="hits (%)", ylim=(len(played) - 0.4, -0.7))
-    labels = [f"{name} ({len(found)})" for name, found in played.items()]
-    panels[0].set_yticks(range(len(labels)), labels, fontsize=9, parse_math=False)
+    panels[0].set_yticks(range(len(played)), [*played], fontsize=9, parse_math=False)
     panels[0].set_title("of all tries", fontsize="medium")
     panels[1].set_title("mean over classes", fontsize="medium")
     first = next(iter(played.values()))[0]
     title = f"Pointing game, {Path(runs[0].config.dataset).name}, {first.split} images"
-    figure.suptitle(f"{title} (number of seeds)", fontsize="medium", parse_math=False)
+    figure.suptitle(title, fontsize="medium", parse_math=False)
+    counts = sorted({len(found) for found in played.values()})
+    seeds = f"{' or '.join(map(str, counts))} seed{'s' * (counts[-1] > 1)}"
+    note_below(figure, f"Signs: single runs, {seeds} of a method; bars and numbers: their means.")
     return save(figure, path)
 
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from cli import UserError
 from naming import written
+from tools.choice import best_by_val
 from tools.figure_parts import (
     FULL,
     GREY,
@@ -28,7 +29,6 @@ from tools.figure_parts import (
     series_of,
     test_name,
     tidy,
-    val_map,
     warn,
 )
 from tools.finished import Run
@@ -61,9 +61,10 @@ def points_of(series: Series, setting: str) -> list[Point]:
     return [Point(x, by_value[x]) for x in sorted(by_value)]
 
 
-def chosen_of(points: Sequence[Point]) -> Point:
-    """The point of the highest mean validation mAP, of ties the first; test mAP has no say."""
-    return max(points, key=lambda point: val_map(point.runs))
+def chosen_of(points: Sequence[Point]) -> Point | None:
+    """The point of the highest validation mAP, as `tools.choice` says; test mAP has no say."""
+    best, _ = best_by_val([point.runs for point in points])
+    return None if best is None else points[best]
 
 
 def draw_delta_rel(runs: Sequence[Run], path: Path, data_root: str | None = None) -> None:
@@ -114,14 +115,15 @@ def _draw_sweep(
         spread = np.array([[min(own), max(own)] for own in values]).T
         axes.errorbar(xs, mean, np.abs(spread - mean), color=color, linestyle=style, marker=marker,
                       markersize=5, markerfacecolor=fill, capsize=2.5, elinewidth=1)  # fmt: skip
-    chosen = chosen_of(points)
-    test = float(np.mean(chosen.values("test_map")))
-    axes.plot(chosen.x, test, marker="o", markersize=13, markerfacecolor="none", color=BLACK,
-              linestyle="", markeredgewidth=1.4, zorder=4)  # fmt: skip
+    chosen, told = chosen_of(points), "no seed is common to all"
+    if chosen:
+        test = float(np.mean(chosen.values("test_map")))
+        told = f"val chooses {written(chosen.x)}: test {test:.1f} %"
+        axes.plot(chosen.x, test, marker="o", markersize=13, markerfacecolor="none", color=BLACK,
+                  linestyle="", markeredgewidth=1.4, zorder=4)  # fmt: skip
     for one in lines:
         axes.axhline(_test(one), color=one.look.color, linewidth=1.2, linestyle=(0, (1, 1)))
-    axes.set_title(f"{series.name}\nval chooses {written(chosen.x)}: test {test:.1f} %",
-                   fontsize="medium", color=color, parse_math=False)  # fmt: skip
+    axes.set_title(f"{series.name}\n{told}", fontsize="medium", color=color, parse_math=False)
     axes.set_xlabel(f"delta_rel (% {'in' if series.permanent else 'more'} each epoch)")
     axes.set_xticks(xs, map(written, xs))
     axes.tick_params(labelleft=True)

@@ -20,10 +20,10 @@ from folder import SUMMARY
 from naming import written
 from recipes import SCHEMES
 from record import RunRecord
-from tools.unfinished import FOREIGN, PLAN, Unfinished, foreign, look_at, missing_in
+from tools.unfinished import FOREIGN, MARKS, PLAN, Unfinished, foreign, look_at, missing_in
 
 PAPERS, ALL, NOT_RECORDED = "1+, 0-", "all", "not recorded"  # labels that need no column
-_MARKS = (SUMMARY, "config.json")  # a folder that holds one of them is a run, or looks like one
+AS_ANNOTATED = "as annotated"
 
 
 class Run(NamedTuple):
@@ -89,7 +89,7 @@ def _find_in(folder: Path) -> Found:
     if not os.path.isdir(folder):
         raise UserError(f"there is no folder {folder}")
     found = Found([], [])
-    for place in sorted({path.parent for mark in _MARKS for path in folder.glob(f"**/{mark}")}):
+    for place in sorted({path.parent for mark in MARKS for path in folder.glob(f"**/{mark}")}):
         if not is_there(place / SUMMARY):
             found.others.append(look_at(place))
             continue
@@ -134,7 +134,12 @@ def _warn(line: str) -> None:
 
 
 def _check_fits(config: Config, summary: dict[str, Any], path: Path) -> None:
-    """Raise UserError where the settings and the result beside them are not of the same run."""
+    """Raise UserError where the settings and the result beside them are not of the same run.
+
+    Nor may the validation mAP be missing by which the epoch was chosen.
+    """
+    if summary.get(config.chosen_by) is None:
+        raise UserError(f"{path} holds no {config.chosen_by}: run it again")
     for name in ("dataset", "mod_scheme", "delta_rel", "optimizer", "lr", "bsize", "seed"):
         if name in summary and summary[name] != getattr(config, name):
             raise UserError(
@@ -189,7 +194,7 @@ def labels_name(run: Run) -> str:
     if observed is None:
         return NOT_RECORDED
     if draw is None and truth in (observed, "none"):
-        return "as annotated"
+        return AS_ANNOTATED
     if run.config.train_set_variant == "clean":
         return ALL
     return str(observed)[:6] if draw is None else _in_short(draw)

@@ -127,8 +127,8 @@ def assume_negative(runs: Sequence[Run]) -> list[Run]:
     groups = [group for group in group_by_method(runs) if method_name(group[0].config) == "AN"]
     if not groups:
         raise UserError(
-            f"{runs[0].config.run_dir} and the runs beside it are not of AN, whose labels are "
-            "shown: train one with --mod_scheme AN --audit labels"
+            f"none of the {len(runs)} finished runs is of AN, whose labels are shown: train one "
+            "with --mod_scheme AN --audit labels"
         )
     kept = [group for group in groups if any(map(has_history, group))]
     return with_history((kept or groups)[0])

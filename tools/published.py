@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 SETS = {"pascal": "VOC", "coco": "COCO", "nuswide": "NUS", "cub": "CUB"}  # columns, in order
 _LINEAR = "LinearInit + "
+LINEAR_EPOCHS = 25  # of the head alone, in LinearInit
 
 
 # test mAP on one positive label an image: end to end on each set, then with LinearInit

@@ -18,7 +18,7 @@ import cli
 from cli import UserError
 from files import write_atomically
 from tools import tables
-from tools.evidence_tables import groups, highest_loss, pointing
+from tools.evidence_tables import groups, highest_loss, pointing, pointing_by_class
 from tools.finished import Found, Run, find_runs
 from tools.report_tables import NOT_RUN, maps_by_method, results, unfinished
 from tools.tables import Table
@@ -31,6 +31,7 @@ FORMATS = {
 TABLES: dict[str, Callable[[Found, argparse.Namespace], Table]] = {
     "results": lambda found, args: results(found, args.best),
     "pointing": lambda found, args: pointing(found.runs),
+    "pointing_by_class": lambda found, args: pointing_by_class(found.runs),
     "groups": lambda found, args: groups(found.runs),
     "highest_loss": lambda found, args: highest_loss(found.runs, args.data_root),
     "unfinished": lambda found, args: unfinished(found.others),

@@ -13,7 +13,7 @@ from files import is_there, read_file, write_atomically
 from record import RunRecord
 from tools import figures
 from tools.choice import choose
-from tools.evidence_tables import groups, highest_loss, pointing
+from tools.evidence_tables import groups, highest_loss, pointing, pointing_by_class
 from tools.finished import Found, Run
 from tools.report_curves import FINISHED, RunCurves
 from tools.report_html import Picture, Section, page
@@ -30,6 +30,7 @@ def write_page(
     of one data set. Raises UserError where that cannot be done.
     """
     runs = found.runs
+    drawn_before = list(_found_in(pictures)) if pictures else []
     sections = [Section("Results", [results(found)])]
     if choose([row.runs for row in rows_of(found) if row.runs]):
         said = "Of the settings of each method, the one with the highest validation mAP."
@@ -38,12 +39,12 @@ def write_page(
     if found.others:
         sections.append(Section("Runs without a result", [unfinished(found.others)]))
     for title, make in (
-        ("Groups of classes", lambda: groups(runs)),
-        ("Epoch of the highest loss", lambda: highest_loss(runs, data_root)),
-        ("Pointing game", lambda: pointing(runs)),
+        ("Groups of classes", lambda: [groups(runs)]),
+        ("Epoch of the highest loss", lambda: [highest_loss(runs, data_root)]),
+        ("Pointing game", lambda: [pointing(runs), pointing_by_class(runs)]),
     ):
-        sections.extend(Section(title, [table]) for table in _if_possible(make))
-    drawn = list(_drawn(runs, data_root) if pictures is None else _found_in(pictures))
+        sections.extend(Section(title, tables) for tables in _if_possible(make, f"no {title}: "))
+    drawn = drawn_before or list(_drawn(runs, data_root))
     if drawn:
         sections.append(Section("Figures", pictures=drawn))
     names = ", ".join(dict.fromkeys(run.config.dataset for run in runs))
@@ -108,6 +109,8 @@ def _title(name: str) -> str:
 
 def _drawn(runs: Sequence[Run], data_root: str | None) -> Iterator[Picture]:
     """Every figure that these runs allow; why the others are not there is said on stderr."""
+    if not runs:
+        return
     with tempfile.TemporaryDirectory() as folder:
         for name, kind in figures.KINDS.items():
             path = Path(folder) / name
@@ -119,10 +122,9 @@ def _drawn(runs: Sequence[Run], data_root: str | None) -> Iterator[Picture]:
             yield from (Picture(_title(name), png) for png in _if_possible(draw, f"no {name}: "))
 
 
-def _if_possible(make: Callable[[], Table | bytes], said: str = "") -> Iterator:
+def _if_possible(make: Callable[[], list[Table] | bytes], said: str) -> Iterator:
     """What it makes, or nothing where the records do not hold what it needs."""
     try:
         yield make()
     except UserError as error:
-        if said:
-            print(printable(f"note: {said}{error}"), file=sys.stderr)
+        print(printable(f"note: {said}{error}"), file=sys.stderr)

@@ -9,17 +9,18 @@ from __future__ import annotations
 import shlex
 import statistics
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from cli import UserError
-from config import unusual
+from config import Config, flag_words, unusual
 from naming import written
 from recipes import OPTIONS
+from settings import FLAGS
 from tools.choice import best_alone, choose
 from tools.finished import (
     ALL,
+    AS_ANNOTATED,
     NOT_RECORDED,
     PAPERS,
     Found,
@@ -30,7 +31,7 @@ from tools.finished import (
     rank,
     setting,
 )
-from tools.published import Published, published
+from tools.published import LINEAR_EPOCHS, SETS, Published, published
 from tools.tables import Table
 from tools.unfinished import Unfinished
 
@@ -43,12 +44,11 @@ CHOSEN = "Bold: of the settings of a method, the one with the highest val mAP{}.
 # settings in which a run may differ from the paper's and still stand beside it
 _COMPARABLE = {
     "seed", "lr", "optimizer", "weight_decay", "boostlu", "train_set_variant",
-    "linear_init", "linear_lr", "linear_bsize", "linear_scheme", *OPTIONS,
+    "linear_init", "linear_lr", *OPTIONS,
 }  # fmt: skip
 # said by the name of the method, by its setting, labels or seeds
 _SAID = {
-    "seed", "lr", "boostlu", "linear_init", "use_feats", "train_set_variant", "fpc", "rps",
-    *OPTIONS,
+    "seed", "lr", "boostlu", "linear_init", "use_feats", "fpc", "rps", *OPTIONS,
 }  # fmt: skip
 
 
@@ -85,20 +85,20 @@ def rows_of(found: Found, best: bool = False) -> list[Row]:
 def table_of(rows: Sequence[Row]) -> Table:
     """The table of these rows."""
     head, cells = list(HEAD), [list(_cells(row)) for row in rows]
-    for place, more in enumerate(_varying(rows)):
-        cells[place][1] = "; ".join(filter(None, [cells[place][1], more]))
+    for place, told in enumerate(settings_of(rows)):
+        cells[place][1] = told
     for title, place, column in (
         ("re-runs", 5, [_range(_published(row)) for row in rows]),
         ("paper", 5, [_number(_published(row).paper) for row in rows]),
         ("labels", 2, _labels_cells(rows)),
-        ("data set", 0, _dataset_cells(rows)),
+        ("data set", 0, dataset_names([row.run.config.dataset for row in rows])),
     ):
         if any(column):
             head.insert(place, title)
             for row, cell in zip(cells, column, strict=True):
                 row.insert(place, cell)
-    strong, told = _chosen(rows)
-    notes = [NO_TRUTH] * any(_lacks_truth(row.runs) for row in rows) + told
+    strong, said = _chosen(rows)
+    notes = [NO_TRUTH] * any(_lacks_truth(row.runs) for row in rows) + said
     return Table(tuple(head), [tuple(row) for row in cells], tuple(notes), strong=strong)
 
 
@@ -132,14 +132,24 @@ def command_of(run: Run, seed: int) -> str:
     return f"{run.kind[0]} --seed {seed}"
 
 
-def _is_unsaid(name: str, value: Any) -> bool:
+def _is_unsaid(name: str, value: Any, scheme: str) -> bool:
+    """Whether neither the method's name nor its options tell of a setting."""
+    if name == "train_set_variant":  # of AN it is said: full labels
+        return scheme != "AN"
     return name not in _SAID and (name, value) != ("num_epochs", 0)
 
 
 def is_as_published(run: Run) -> bool:
     """Whether it was trained as in the paper, so that its result may stand beside that."""
-    as_there = {name for name, _ in unusual(run.config)} <= _COMPARABLE
-    return as_there and labels_name(run) in (PAPERS, ALL, NOT_RECORDED)
+    config = run.config
+    labels = (AS_ANNOTATED,) if config.dataset == "openimages" else (PAPERS, ALL)
+    return (
+        {name for name, _ in unusual(config)} <= _COMPARABLE
+        and (config.dataset in SETS or config.dataset == "openimages")
+        and labels_name(run) in (*labels, NOT_RECORDED)
+        and config.linear_init in (0, LINEAR_EPOCHS)
+        and (config.train_set_variant == "observed" or config.mod_scheme == "AN")
+    )
 
 
 def _with_lost(groups: Iterable[list[Run]], others: Iterable[Unfinished]) -> list[Row]:
@@ -178,17 +188,9 @@ def _seeds(seeds: Sequence[int], lost: Sequence[Unfinished]) -> str:
 def _maps(group: Sequence[Run]) -> list[str]:
     """The mAPs of a row: of val, of test, and of test at the last epoch."""
     names = (group[0].config.chosen_by, "test_map", "test_map_last")
-    val, *test = (mean_and_std([_map(run, name) for run in group]) for name in names)
+    val, *test = (mean_and_std([run.summary[name] for run in group]) for name in names)
     mark = " †" if _lacks_truth(group) else ""
     return [val, *(f"{mean}{mark}" for mean in test)]
-
-
-def _map(run: Run, name: str) -> float:
-    """That mAP of a run. Raises UserError where its summary.json does not hold it."""
-    value = run.summary.get(name)
-    if value is None:
-        raise UserError(f"{run.config.run_dir / 'summary.json'} holds no {name}: run it again")
-    return value
 
 
 def _chosen(rows: Sequence[Row]) -> tuple[frozenset[int], list[str]]:
@@ -209,10 +211,18 @@ def _chosen(rows: Sequence[Row]) -> tuple[frozenset[int], list[str]]:
     return strong, notes
 
 
+def settings_of(rows: Sequence[Row]) -> list[str]:
+    """The options of each row, and what else differs from the recipe and between the rows."""
+    return [
+        "; ".join(filter(None, [setting(row.run.config), more]))
+        for row, more in zip(rows, _varying(rows), strict=True)
+    ]
+
+
 def _varying(rows: Sequence[Row]) -> list[str]:
     """What else differs from the recipe, as far as the rows differ in it, for each row."""
     found = [
-        {name: value for name, value in unusual(row.run.config) if _is_unsaid(name, value)}
+        {n: v for n, v in unusual(row.run.config) if _is_unsaid(n, v, row.run.config.mod_scheme)}
         for row in rows
     ]
     names = dict.fromkeys(name for settings in found for name in settings)
@@ -262,11 +272,10 @@ def _apart(used: Mapping[str, Any], others: Sequence[Mapping[str, Any]]) -> list
     return [f"{name} {str(used[name])[:6]}" for name in differ]
 
 
-def _dataset_cells(rows: Sequence[Row]) -> list[str]:
-    """The data set of each row, folders of the same last name by their path; nothing for one."""
-    sets = [row.run.config.dataset for row in rows]
+def dataset_names(sets: Sequence[str]) -> list[str]:
+    """The cells for these data sets, folders of the same last name by their path; none for one."""
     short = Counter(Path(found).name for found in {*sets})
-    if len({*sets}) == 1:
+    if len({*sets}) <= 1:
         return []
     return [found if short[Path(found).name] > 1 else Path(found).name for found in sets]
 
@@ -279,5 +288,13 @@ def _again(run: Unfinished) -> str:
     """The command line that trains it, or goes on with it."""
     if run.config is None:
         return ""
-    where = ["--save_path", run.config.save_path, "--exp_name", run.config.exp_name, "--resume"]
-    return f"{run.settings} --seed {run.config.seed} {shlex.join(where)}"
+    words = ["--seed", str(run.config.seed), *_beside(run.config), "--resume"]
+    return f"{run.settings} {shlex.join(words)}"
+
+
+def _beside(config: Config) -> Iterator[str]:
+    """The flags that change no result and are not as usual: where to write, how to compute."""
+    for name, flag in FLAGS.items():
+        meta, value = flag.metadata, getattr(config, name)
+        if meta["saved"] and not meta["names_run"] and value != meta["default"]:
+            yield from flag_words(name, value)

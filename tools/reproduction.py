@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import cli
+from cli import UserError
 from files import read_file
 from tools.choice import best_alone
 from tools.explained import read_pointing
@@ -36,6 +37,7 @@ from tools.tables import Table, markdown
 CLOSE = 1.0  # points: a mean over seeds that is nearer to the paper's number reproduces it
 REPRODUCED, DIFFERS, NOT_RUN, NOT_BUILT = "reproduced", "differs", "not yet run", "not built here"
 _FULL = "full labels"
+Ours = dict[tuple[str, str], list[Run]]  # the chosen runs, by data set and method
 
 
 class Claim(NamedTuple):
@@ -64,8 +66,15 @@ class Claim(NamedTuple):
 
 def claims(runs: Sequence[Run], data_root: str | None = None) -> list[Claim]:
     """Every number of the paper's tables, in their order, with what these runs say of it."""
-    groups = best_alone(group_by_method([run for run in runs if is_as_published(run)]))
-    ours = {(group[0].config.dataset, method_name(group[0].config)): group for group in groups}
+    ours: Ours = {}
+    for group in best_alone(group_by_method([run for run in runs if is_as_published(run)])):
+        key = group[0].config.dataset, method_name(group[0].config)
+        if key in ours:
+            raise UserError(
+                f"{group[0].config.run_dir} and {ours[key][0].config.run_dir} are two settings of "
+                "a method with no seed in common, of which val mAP cannot choose: give one of them"
+            )
+        ours[key] = group
     return [
         *_results(ours),
         *_openimages(ours),
@@ -109,9 +118,6 @@ def _state(claim: Claim) -> str:
     if claim.state != DIFFERS:
         return claim.state
     return f"{DIFFERS} by {statistics.mean(claim.ours) - claim.paper:+.1f}"
-
-
-Ours = dict[tuple[str, str], list[Run]]
 
 
 def _results(ours: Ours) -> Iterator[Claim]:

@@ -15,11 +15,12 @@ from typing import NamedTuple
 
 from cli import UserError
 from config import Config, command, read_config, resolve
-from files import is_locked, read_file
-from folder import LOCK
+from files import is_locked, is_there, read_file
+from folder import LOCK, SUMMARY
 
 RUNNING, FAILED, STOPPED, MISSING, FOREIGN = "running", "failed", "stopped", "missing", "not a run"
 PLAN = "runs.txt"
+MARKS = (SUMMARY, "config.json")  # a folder that holds one of them is a run, or looks like one
 _SAID = "failed: "  # how train.log begins the reason
 
 
@@ -60,19 +61,30 @@ def look_at(folder: Path) -> Unfinished:
 
 
 def missing_in(folder: Path) -> Iterator[Unfinished]:
-    """The runs that the plan of this folder names and that never began."""
+    """The runs that the plan of this folder names and that have written nothing yet."""
     plan = folder / PLAN
     if not os.path.isfile(plan):
         return
-    lines = read_file(plan).decode(errors="replace").splitlines()
-    for number, line in enumerate(lines, start=1):
+    planned: dict[Path, Config] = {}
+    for number, line in enumerate(read_plan(plan), start=1):
+        if not line.strip():
+            continue
         try:
             config, _ = resolve([*shlex.split(line), "--save_path", str(folder)])
         except ValueError as error:  # of shlex too
             yield foreign(plan, UserError(f"line {number}: {error}"))
-            continue
-        if not os.path.isdir(config.run_dir):
-            yield Unfinished(config.run_dir, MISSING, "it never began", config)
+        else:
+            planned.setdefault(config.run_dir, config)
+    for run_dir, config in planned.items():
+        if not any(is_there(run_dir / mark) for mark in MARKS):
+            begins = is_locked(run_dir / LOCK)
+            status, why = (RUNNING, "it begins") if begins else (MISSING, "it never began")
+            yield Unfinished(run_dir, status, why, config)
+
+
+def read_plan(plan: Path) -> list[str]:
+    """The lines of a plan, a run each. Raises UserError where it cannot be read."""
+    return os.fsdecode(read_file(plan)).removesuffix("\n").split("\n")
 
 
 def _epochs_in(folder: Path) -> int:
