@@ -24,15 +24,13 @@ def config(words, seed):
 
 def group(words, maps, tests=None, **data):
     """The runs of a setting with these validation mAPs by seed; of test mAPs those, or 50."""
-    return [
-        Run(
-            config(words, seed),
-            {"val_map": value, "val_map_observed": 100 - value, "test_map": (tests or {}).get(seed, 50.0)},
-            data,
-            None,
-        )
+    summaries = {
+        seed: {"val_map": value, "val_map_observed": 100 - value, "test_map": 50.0}
         for seed, value in maps.items()
-    ]  # fmt: skip
+    }
+    for seed, value in (tests or {}).items():
+        summaries[seed]["test_map"] = value
+    return [Run(config(words, seed), each, data, None) for seed, each in summaries.items()]
 
 
 def test_validation_chooses_where_test_disagrees():

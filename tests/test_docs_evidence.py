@@ -20,6 +20,7 @@ REPRODUCTION = (ROOT / "docs" / "reproduction.md").read_text(encoding="utf-8")
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 TABLES = {  # markers in evidence.md: kind of table, folders of results
     "highest_loss": ("highest_loss", ("pretrained",)),
+    "pretrained_lr": ("results", ("pretrained_lr",)),
     "from_scratch": ("highest_loss", ("digits",)),
     "delta_rel": ("results", ("digits", "delta_rel")),
     "pointing": ("pointing", ("digits",)),

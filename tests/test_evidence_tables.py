@@ -260,7 +260,7 @@ def pascal(tmp_path_factory):
 
 
 def write_kept(folder, pascal, seed, late, words=""):
-    """A run of 3 epochs; of each kind every `late`-th label has its highest loss in epoch 2 or 3."""
+    """A run of 3 epochs; of every kind each `late`-th label has its highest loss in a later one."""
     root, data = pascal
     words = f"--dataset pascal --mod_scheme AN --data_root {root} {words}"
     rows = epochs(val_map=[50.0, 60.0, 70.0])

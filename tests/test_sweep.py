@@ -1,4 +1,4 @@
-"""A real sweep by its script: killed in its middle and started again, it ends with the same table."""
+"""A real sweep by its script: killed in the middle and started again, its table is the same."""
 
 import contextlib
 import functools

@@ -18,7 +18,7 @@ PLAIN = Table(
     notes=("† a note", "100 % of it"),
     strong=frozenset({1}),
 )
-cells = st.text(st.sampled_from(HOSTILE + '"\',;ab\r\t\u2028é') | st.characters(), max_size=12)
+cells = st.text(st.sampled_from(HOSTILE + "\"',;ab\r\t\u2028é") | st.characters(), max_size=12)
 grids = st.integers(1, 4).flatmap(
     lambda width: st.lists(st.tuples(*[cells] * width), min_size=1, max_size=4)
 )

@@ -83,7 +83,9 @@ def test_lines_that_are_wrong_pass_and_are_not_planned(ask, tmp_path):
     assert len(plan_in(tmp_path / "runs")) == 1
 
 
-@pytest.mark.parametrize("name", ["a b", "it's", '"q"', "$HOME `x` *", "é\u2028ü", "-x", "#", "a\\"])
+@pytest.mark.parametrize(
+    "name", ["a b", "it's", '"q"', "$HOME `x` *", "é\u2028ü", "-x", "#", "a\\"]
+)
 def test_the_path_of_a_data_set_is_read_back(ask, tmp_path, name):
     dataset = f"{tmp_path}/{name}/"
     for _ in range(2):

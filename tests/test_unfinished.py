@@ -162,10 +162,10 @@ def test_a_table_of_another_form_is_that_alone(mixed, capsys):
     ]  # fmt: skip
 
 
-def test_the_page_tells_of_every_run(mixed, tmp_path, capsys, monkeypatch):
+def test_the_page_tells_of_every_run(mixed, tmp_path, monkeypatch):
     monkeypatch.setattr(figures, "KINDS", {})
     path = tmp_path / "page.html"
-    said_by(capsys, mixed, "--html", path)
+    assert cli.run(report.main, [str(mixed), "--html", str(path)]) == 0
     page = path.read_text()
     assert "1 finished run, 6 without a result: 1 failed, 3 missing, 1 running, 1 stopped" in page
     for word in (
@@ -185,7 +185,7 @@ def test_tools_that_need_results_leave_the_others_out(mixed, capsys):
 
 def test_where_nothing_is_finished_tools_that_need_results_are_refused(tmp_path):
     write_unfinished(tmp_path / "run")
-    with pytest.raises(UserError, match="python -m tools.report tells of each"):
+    with pytest.raises(UserError, match=r"python -m tools\.report tells of each"):
         read_runs(tmp_path)
     assert [other.status for other in find_runs(tmp_path).others] == [STOPPED]
 
