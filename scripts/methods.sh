@@ -14,6 +14,7 @@ METHODS=(
     IU WAN LSAN EPR ROLE EM EM+APL ASL CSL
     "AN --boostlu 5" "LL-R --boostlu 5" "LL-Ct --boostlu 5" "LL-Cp --boostlu 2"
 )
+[[ -n $QUICK ]] && METHODS=(WAN LSAN EPR ROLE) # the others of the paper's table
 for seed in $SEEDS; do
     printf -- "--mod_scheme %s --seed $seed\n" "${METHODS[@]}"
 done | train_all || exit

@@ -13,7 +13,7 @@ from config import parse_args
 from datasets import load_data
 from tests.records import epochs, write_history, write_run
 from tests.tiny import make_folder
-from tools.evidence_tables import groups, highest_loss, pointing
+from tools.evidence_tables import groups, highest_loss, pointing, pointing_by_class
 from tools.explained import Pointing, write_pointing
 from tools.finished import find_runs, read_runs
 from tools.published import OPENIMAGES_OTHERS, Published, methods_of, published
@@ -176,6 +176,7 @@ def test_groups_of_classes_with_the_papers_row_beneath(tmp_path):
     ("words", "groups_"),
     [
         ("--dataset ./openimages --mod_scheme LL-R", None),
+        ("--dataset pascal --mod_scheme LL-R", None),
         ("--dataset openimages --mod_scheme LL-R --arch resnet50", None),
         ("--dataset openimages --mod_scheme ROLE --expected_positives 3", None),
         ("--dataset openimages --mod_scheme LL-R", {"rare": 1.0, "usual": 2.0}),
@@ -193,11 +194,14 @@ def test_a_group_that_is_unknown_has_an_empty_cell(tmp_path):
     write_groups(tmp_path / "1", 1, "--dataset ./mine --mod_scheme AN", some)
     write_groups(tmp_path / "2", 2, "--dataset ./mine --mod_scheme AN", {**some, "c": 70.0})
     write_groups(tmp_path / "3", 1, "--dataset ./mine --mod_scheme WAN", {"d": 1.0})
+    write_groups(tmp_path / "4", 1, "--dataset ./mine --mod_scheme WAN --bsize 8", {"d": 2.0})
     table = groups(read_runs(tmp_path))
-    assert table.head[:6] == ("method", "a", "b", "c", "d", "All")
-    assert [row[:5] for row in table.rows] == [
-        ("AN", "", "50.0 ± 0.0", "70.0", ""), ("WAN", "", "", "", "1.0")
-    ]  # fmt: skip
+    assert table.head[:7] == ("method", "setting", "a", "b", "c", "d", "All")
+    assert [row[:6] for row in table.rows] == [
+        ("AN", "", "", "50.0 ± 0.0", "70.0", ""),
+        ("WAN", "", "", "", "", "1.0"),
+        ("WAN", "bsize 8", "", "", "", "2.0"),
+    ]
 
 
 @pytest.mark.parametrize("damage", [None, 3, [1, 2], {}])
@@ -212,8 +216,12 @@ def test_runs_without_groups_are_told_so(tmp_path, damage):
 
 def play(folder, seed, hits, words="--dataset pascal --mod_scheme LL-R", split="test"):
     at_recipe(folder, words, seed)
-    best = json.loads((folder / "summary.json").read_text())["best_epoch"]
-    write_pointing(folder, Pointing(split, best, 10, {"cat": (hits, 10), "dog": (1, 2)}))
+    game = Pointing(split, best_of(folder), 10, {"cat": (hits, 10), "dog": (1, 2)})
+    write_pointing(folder, game)
+
+
+def best_of(folder):
+    return json.loads((folder / "summary.json").read_text())["best_epoch"]
 
 
 def test_pointing(tmp_path):
@@ -241,10 +249,36 @@ def test_pointing(tmp_path):
     assert "paper" not in pointing(read_runs(own)).head
 
 
-def test_runs_without_a_game_are_told_how_to_play(tmp_path):
+def test_pointing_by_class(tmp_path):
+    """A column for each row of the table above, also where two would have the same name."""
+    play(tmp_path / "a", 1, 6)
+    play(tmp_path / "b", 2, 8)
+    play(tmp_path / "other", 1, 0, "--dataset pascal --mod_scheme LL-R --arch resnet18")
+    play(tmp_path / "coco", 1, 10, "--dataset coco --mod_scheme LL-R --delta_rel 0.2")
+    table = pointing_by_class(read_runs(tmp_path))
+    assert table.head == (
+        "class", "coco LL-R delta_rel 0.2", "pascal LL-R delta_rel 0.2",
+        "pascal LL-R delta_rel 0.2; arch resnet18",
+    )  # fmt: skip
+    assert table.rows == [
+        ("cat", "100.0", "70.0 ± 14.1", "0.0"), ("dog", "50.0", "50.0 ± 0.0", "50.0")
+    ]  # fmt: skip
+
+
+def test_runs_that_played_on_other_classes_share_a_table(tmp_path):
+    play(tmp_path / "a", 1, 6)
+    play(tmp_path / "b", 1, 8, "--dataset pascal --mod_scheme AN")
+    game = Pointing("test", best_of(tmp_path / "b"), 10, {"cow": (1, 4), "dog": (0, 0)})
+    write_pointing(tmp_path / "b", game)
+    table = pointing_by_class(read_runs(tmp_path))
+    assert table.rows == [("cow", "25.0", ""), ("dog", "", "50.0"), ("cat", "", "60.0")]
+
+
+@pytest.mark.parametrize("make", [pointing, pointing_by_class])
+def test_runs_without_a_game_are_told_how_to_play(tmp_path, make):
     play(tmp_path / "run", 1, 5, split="val")
     with pytest.raises(UserError, match=r"no run has a pointing.json: python -m tools.explain RUN"):
-        pointing(read_runs(tmp_path))
+        make(read_runs(tmp_path))
 
 
 # the epoch of the highest loss

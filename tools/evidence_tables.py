@@ -8,10 +8,11 @@ from pathlib import Path
 from cli import UserError
 from record import is_number
 from tools.explained import Pointing, read_pointing
-from tools.finished import Found, Run, group_by_method, method_name, setting
+from tools.finished import Found, Run, method_name
 from tools.looks import KINDS
 from tools.published import HIGHEST_LOSS, OPENIMAGES, OPENIMAGES_GROUPS, POINTING, SETS
 from tools.report_tables import (
+    Row,
     command_of,
     dataset_names,
     is_as_published,
@@ -29,25 +30,16 @@ def pointing(runs: Sequence[Run]) -> Table:
     Raises UserError where no run has a record of it.
     """
     rows = []
-    for group in group_by_method(runs):
-        played = _played(group)
-        if played:
-            config = group[0].config
-            total, mean = zip(
-                *((p.tally.total, p.tally.mean) for p in played.values()), strict=True
-            )
-            seeds = sorted(played)
-            rows.append((
-                config.dataset, method_name(config), setting(config), mean_and_std(total),
-                mean_and_std(mean), _paper(group[0]), _joined(seeds),
-                f"{command_of(group[0], seeds[0])} && python -m tools.explain RUN",
-            ))  # fmt: skip
-    if not rows:
-        raise UserError("no run has a pointing.json: python -m tools.explain RUN writes it")
-    names = dataset_names([row[0] for row in rows]) or [""] * len(rows)
+    played = _games(runs)
+    for (row, games), named in zip(played, _named([row for row, _ in played]), strict=True):
+        total, mean = zip(*((g.tally.total, g.tally.mean) for g in games.values()), strict=True)
+        seeds = sorted(games)
+        rows.append((
+            *named, mean_and_std(total), mean_and_std(mean), _paper(row.run), _joined(seeds),
+            f"{command_of(row.run, seeds[0])} && python -m tools.explain RUN",
+        ))  # fmt: skip
     head = ("data set", "method", "setting", "all", "mean of classes", "paper", "seeds", "command")
-    named = [(name, *row[1:]) for name, row in zip(names, rows, strict=True)]
-    return _without_empty(_without_empty(Table(head, named), "data set"), "paper")
+    return _without_empty(Table(head, rows), "data set", "paper")
 
 
 def groups(runs: Sequence[Run]) -> Table:
@@ -59,21 +51,21 @@ def groups(runs: Sequence[Run]) -> Table:
     if not having:
         raise UserError("no run has groups of classes, as those on openimages have")
     names = list(dict.fromkeys(name for run in having for name in _groups_of(run)))
+    kept = rows_of(Found(having, []))
     rows, beside = [], set()
-    for group in group_by_method(having):
-        method, config = method_name(group[0].config), group[0].config
-        maps = [_mean_of_known([_groups_of(run).get(name) for run in group]) for name in names]
-        all_ = mean_and_std([run.summary["test_map"] for run in group])
-        seeds = sorted(run.config.seed for run in group)
-        rows.append((method, setting(config), *maps, all_, _joined(seeds),
-                     command_of(group[0], seeds[0])))  # fmt: skip
-        known = _groups_in_paper(group[0])
+    for (dataset, method, told), row in zip(_named(kept), kept, strict=True):
+        maps = [_mean_of_known([_groups_of(run).get(name) for run in row.runs]) for name in names]
+        all_ = mean_and_std([run.summary["test_map"] for run in row.runs])
+        seeds = sorted(run.config.seed for run in row.runs)
+        rows.append((dataset, method, told, *maps, all_, _joined(seeds),
+                     command_of(row.run, seeds[0])))  # fmt: skip
+        known = _groups_in_paper(row.run)
         if known and method not in beside:
             beside.add(method)
             cells = (known.get(name, "") for name in (*names, "All"))
-            rows.append((f"{method} (paper)", "", *cells, "", ""))
-    head = ("method", "setting", *names, "All", "seeds", "command")
-    return _without_empty(Table(head, rows), "setting")
+            rows.append((dataset, f"{method} (paper)", "", *cells, "", ""))
+    head = ("data set", "method", "setting", *names, "All", "seeds", "command")
+    return _without_empty(Table(head, rows), "data set", "setting")
 
 
 def pointing_by_class(runs: Sequence[Run]) -> Table:
@@ -81,17 +73,15 @@ def pointing_by_class(runs: Sequence[Run]) -> Table:
 
     Raises UserError where no run has a record of it.
     """
-    columns: dict[str, dict[str, str]] = {}
-    for group in group_by_method(runs):
-        games = list(_played(group).values())
-        name = " ".join(filter(None, [method_name(group[0].config), setting(group[0].config)]))
-        if games:
-            columns[name] = {kind: _share(games, kind) for kind in games[0].classes}
-    if not columns:
-        raise UserError("no run has a pointing.json: python -m tools.explain RUN writes it")
-    classes = dict.fromkeys(kind for found in columns.values() for kind in found)
-    rows = [(kind, *(found.get(kind, "") for found in columns.values())) for kind in classes]
-    return Table(("class", *columns), rows)
+    played = _games(runs)
+    columns = [
+        {kind: _share([*games.values()], kind) for kind in next(iter(games.values())).classes}
+        for _, games in played
+    ]
+    classes = dict.fromkeys(kind for found in columns for kind in found)
+    rows = [(kind, *(found.get(kind, "") for found in columns)) for kind in classes]
+    titles = (" ".join(filter(None, named)) for named in _named([row for row, _ in played]))
+    return Table(("class", *titles), rows)
 
 
 def highest_loss(runs: Sequence[Run], data_root: str | None = None) -> Table:
@@ -118,10 +108,26 @@ def highest_loss(runs: Sequence[Run], data_root: str | None = None) -> Table:
             rows.append((told, KINDS[kind][0], first, later, *paper, _joined(seeds), command))
     head = ("setting", "labels", "epoch 1", "later", "paper: epoch 1", "paper: later", "seeds",
             "command")  # fmt: skip
-    table = Table(head, rows)
-    for title in ("setting", "paper: epoch 1", "paper: later"):
-        table = _without_empty(table, title)
-    return table
+    return _without_empty(Table(head, rows), "setting", "paper: epoch 1", "paper: later")
+
+
+def _games(runs: Sequence[Run]) -> list[tuple[Row, Mapping[int, Pointing]]]:
+    """The rows of runs that played on test images, with their games by seed.
+
+    Raises UserError where there is none.
+    """
+    found = [(row, _played(row.runs)) for row in rows_of(Found(list(runs), []))]
+    played = [(row, games) for row, games in found if games]
+    if not played:
+        raise UserError("no run has a pointing.json: python -m tools.explain RUN writes it")
+    return played
+
+
+def _named(rows: Sequence[Row]) -> list[tuple[str, str, str]]:
+    """Data set, method and setting of each row; no data set where all are on one."""
+    sets = dataset_names([row.run.config.dataset for row in rows]) or [""] * len(rows)
+    methods = [method_name(row.run.config) for row in rows]
+    return list(zip(sets, methods, settings_of(rows), strict=True))
 
 
 def _played(group: Sequence[Run]) -> Mapping[int, Pointing]:
@@ -174,10 +180,15 @@ def _joined(seeds: Sequence[int]) -> str:
     return ", ".join(map(str, seeds))
 
 
-def _without_empty(table: Table, title: str) -> Table:
-    """The table without that column, where all of its cells are empty."""
-    place = table.head.index(title)
-    if any(row[place] for row in table.rows):
-        return table
-    head, *rows = ((*row[:place], *row[place + 1 :]) for row in (table.head, *table.rows))
+def _without_empty(table: Table, *titles: str) -> Table:
+    """The table without those of these columns of which all cells are empty."""
+    empty = {
+        place
+        for place, title in enumerate(table.head)
+        if title in titles and not any(row[place] for row in table.rows)
+    }
+    head, *rows = (
+        tuple(cell for place, cell in enumerate(row) if place not in empty)
+        for row in (table.head, *table.rows)
+    )
     return table._replace(head=head, rows=rows)
