@@ -43,7 +43,7 @@ VARIANTS = {
 }
 RANDOM = "random moment"
 AT_ONCE = 2  # runs under way at the same time
-_OF_RESUMING = ("resumed ", "there is nothing to resume")
+_OF_RESUMING = ("resumed ", "there is nothing to resume", "failed: ")
 _TIMES = ("seconds", "images_per_s")
 _DAMAGE = (OSError, ValueError, EOFError, RuntimeError, SyntaxError, KeyError, pickle.PickleError)
 
