@@ -267,6 +267,14 @@ def drawn(monkeypatch):
     return kept
 
 
+@pytest.fixture
+def shown(monkeypatch):
+    """The same, but they are not kept, which takes most of the time."""
+    figures = []
+    monkeypatch.setattr(looks, "save", lambda figure, path: figures.append(figure))
+    return figures
+
+
 @pytest.mark.parametrize("kind", figures.KINDS)
 def test_every_kind_is_drawn_readable_and_the_same_every_time(kind, study, drawn, tmp_path, capsys):
     pictures = []
@@ -328,7 +336,7 @@ def assert_readable(figure):
 
 
 @pytest.mark.parametrize("kind", ["memorization", "selection", "best_last", "delta_rel"])
-def test_all_methods_at_once_can_be_read(kind, drawn, tmp_path):
+def test_all_methods_at_once_can_be_read(kind, shown, tmp_path):
     """Each with one seed; the legend lies outside of the panels."""
     methods = [{"mod_scheme": name} for name in SCHEMES]
     methods += [{"mod_scheme": name, "boostlu": 5.0} for name in SCHEMES][:5]
@@ -337,7 +345,7 @@ def test_all_methods_at_once_can_be_read(kind, drawn, tmp_path):
         rows = made_rows(np.random.default_rng(place), 5, selects=place % 2)
         write_run(tmp_path / "runs" / str(place), 1, metrics=rows, **method)
     assert draw(kind, tmp_path / "runs", out=tmp_path / "x") == 0
-    (figure,) = drawn
+    (figure,) = shown
     assert_readable(figure)
     for legend in figure.legends:
         box = legend.get_window_extent()
@@ -345,17 +353,17 @@ def test_all_methods_at_once_can_be_read(kind, drawn, tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["memorization", "selection", "best_last"])
-def test_lines_end_with_the_seed_that_stopped_first(kind, drawn, tmp_path):
+def test_lines_end_with_the_seed_that_stopped_first(kind, shown, tmp_path):
     rows = made_rows(np.random.default_rng(0), 6, selects=True)
     write_run(tmp_path / "runs" / "a", 1, metrics=rows)
     write_run(tmp_path / "runs" / "b", 2, metrics=rows[:3])
     assert draw(kind, tmp_path / "runs", out=tmp_path / "x") == 0
-    (figure,) = drawn
+    (figure,) = shown
     assert len(figure.axes[0].lines[0].get_xdata()) == 3
     assert "seed that stopped" in " ".join(text for text, _ in texts(figure))
 
 
-def test_where_no_truth_is_known_the_observed_labels_are_shown(drawn, tmp_path, capsys):
+def test_where_no_truth_is_known_the_observed_labels_are_shown(shown, tmp_path, capsys):
     """And panels of which nothing is known are left out."""
     unknown = epochs(val_map=[None] * 2, val_map_observed=[20.0, 30.0])
     for scheme in ("AN", "LL-R"):
@@ -363,7 +371,7 @@ def test_where_no_truth_is_known_the_observed_labels_are_shown(drawn, tmp_path, 
                   val_set_variant="observed", mod_scheme=scheme)  # fmt: skip
     for kind, warnings in (("memorization", 2), ("best_last", 0)):
         assert draw(kind, tmp_path / "runs", out=tmp_path / "x") == 0
-        axes = drawn[-1].axes[0]
+        axes = shown[-1].axes[0]
         assert axes.lines[0].get_ydata().tolist() == [20, 30]
         assert "observed labels" in axes.get_ylabel()
         assert capsys.readouterr().err.count("left out") == warnings
@@ -412,13 +420,13 @@ def test_a_value_of_delta_rel_is_chosen_by_val_alone(tmp_path):
     assert figure_settings.chosen_of(points).x == 1
 
 
-def test_the_numbers_of_the_sweep_stand_in_the_figure(tmp_path, drawn, capsys):
+def test_the_numbers_of_the_sweep_stand_in_the_figure(tmp_path, shown, capsys):
     for delta, val, test in ((1.0, 80.0, 33.0), (2.0, 81.0, 44.0)):
         write_run(tmp_path / f"{delta}", delta_rel=delta, val_map=val, test_map=test)
     write_run(tmp_path / "boosted", boostlu=5.0)
     write_run(tmp_path / "an", mod_scheme="AN", test_map=22.0)
     assert draw("delta_rel", tmp_path, out=tmp_path / "x") == 0
-    found = [text for text, _ in texts(drawn[0])]
+    found = [text for text, _ in texts(shown[0])]
     assert "LL-R\nval chooses 2: test 44.0 %" in found
     assert "AN\n22.0" in found
     assert "BoostLU + LL-R has no other value of delta_rel: left out" in capsys.readouterr().err

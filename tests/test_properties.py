@@ -142,6 +142,7 @@ WORDS: dict[str, tuple[str, str, Callable[[Any], bool]]] = {
     "deterministic": SWITCH,
     "save_path": (PATHS[0], "", PATHS[2]),
     "exp_name": ("run é 'a b' ...", "'' . .. a/b 'a\\b'", lambda v: v and "/" not in v),
+    "audit": among("means labels"),
     "tensorboard": SWITCH,
     "resume": SWITCH,
     "overwrite": SWITCH,
