@@ -17,7 +17,7 @@ from tools.evidence_tables import groups, highest_loss, pointing, pointing_by_cl
 from tools.explained import Pointing, write_pointing
 from tools.finished import find_runs, read_runs
 from tools.published import OPENIMAGES_OTHERS, Published, methods_of, published
-from tools.report_tables import results
+from tools.report_tables import is_as_published, results
 
 GROUPS = {"G1": 60.0, "G2": 61.0, "G3": 62.5, "G4": 63.0, "G5": 64.0}
 
@@ -119,6 +119,8 @@ def test_what_was_searched_for_or_changes_nothing_takes_no_paper_away(tmp_path, 
         "--dataset pascal --val_set_variant observed",
         "--dataset pascal --weights none",
         "--dataset pascal --amp off",
+        "--dataset pascal --linear_init 10",
+        "--dataset pascal --train_set_variant clean",
         "--dataset pascal --mod_scheme IU",
         "--dataset digits",
         "--dataset ./pascal",
@@ -144,6 +146,17 @@ def test_openimages_is_used_as_it_is_annotated(tmp_path):
     at_recipe(tmp_path / "b", "--dataset openimages --mod_scheme AN", data={}, drawn=drawn)
     found = {row["method"]: row["paper"] for row in dicts(results(find_runs(tmp_path)))}
     assert found == {"LL-Ct": "82.6", "AN": ""}
+
+
+@pytest.mark.parametrize(
+    ("words", "published_"),
+    [("--dataset pascal", True), ("--dataset openimages", True), ("--dataset digits", False),
+     ("--dataset ./pascal", False)],
+)  # fmt: skip
+def test_what_is_trained_as_in_the_paper_is_on_one_of_its_sets(tmp_path, words, published_):
+    at_recipe(tmp_path / "run", words)
+    (run,) = read_runs(tmp_path)
+    assert is_as_published(run) is published_
 
 
 # groups of classes
