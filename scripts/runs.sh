@@ -30,6 +30,7 @@ fi
 FAILED=$(mktemp) || exit 1
 export DATASET GPUS FAILED
 trap 'rm -f "$FAILED"' EXIT
+trap 'exit 130' INT # a child that was about to end may end well
 if [[ $DATASET == digits ]]; then
     export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1} # as the committed records: it changes the rounding
 fi
