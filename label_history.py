@@ -23,7 +23,6 @@ from files import read_file, write_atomically
 from folder import HISTORY
 
 MOST_LABELS = 500_000_000  # 1.5 GB on the device, at most 1.1 GB of disk an epoch
-_LARGEST = 65504.0  # of a float16
 _HEADER = 1024  # bytes at most before an array in a file
 
 
@@ -45,7 +44,7 @@ class LabelHistory:
     @torch.no_grad()
     def update(self, index: Tensor, loss: Tensor, selected: Tensor | None) -> None:
         """Take down a mini-batch: `index` [B]; `loss` [B, K]; `selected` bool [B, K] or None."""
-        self._loss[index] = loss.clamp(max=_LARGEST).half()
+        self._loss[index] = loss.clamp(max=torch.finfo(torch.float16).max).half()
         self._selects |= selected is not None
         if selected is not None:
             self._selected[index] = selected

@@ -362,12 +362,42 @@ def test_a_run_on_other_data_is_one_line(run_dir, capsys):
     config["environment"]["data"]["test images"] = "0" * 16
     path.write_text(json.dumps(config))
     before = (run_dir / "pointing.json").read_bytes()
-    assert cli.run(explain.main, [str(run_dir)]) == 2
+    assert cli.run(explain.main, [str(run_dir), "--overwrite"]) == 2
     said = capsys.readouterr().err
     assert "test images are not those that" in said
     assert said.count("\n") == 1
     assert (run_dir / "pointing.json").read_bytes() == before
     explain.main([str(run_dir), "--split", "val"])  # of which nothing has changed
+
+
+def test_a_border_that_is_no_part_of_a_box_is_a_miss():
+    """Of two places, one within the box and one on its border."""
+    boxes = [{0: np.array([[0.25, 0.25, 0.75, 0.75]])}] * 2
+    places = np.array([[[0.5, 0.5]], [[0.75, 0.5]]])
+    for border, hits in ((True, 2), (False, 1)):
+        tally = pointing.play(places, np.array([[1], [1]]), boxes, border)
+        assert (tally.hits.tolist(), tally.tries.tolist()) == ([hits], [2])
+
+
+def test_folders_without_weights_and_of_no_run_are_told_apart(run_dir, tmp_path, capsys):
+    (run_dir / "bestmodel.pt").unlink()
+    for folder, says in (
+        (run_dir, "holds a record without weights (bestmodel.pt): train it first"),
+        (run_dir.parent, "is not the folder of a run (no config.json): give one, or several"),
+        (tmp_path / "nowhere", "there is no folder"),
+    ):
+        assert cli.run(explain.main, [str(folder)]) == 2
+        said = capsys.readouterr().err
+        assert says in said
+        assert said.count("\n") == 1
+
+
+def test_one_bad_run_holds_up_no_other(run_dir, tmp_path, capsys):
+    before = (run_dir / "pointing.json").stat().st_mtime_ns
+    runs = [str(tmp_path / "nowhere"), str(run_dir)]
+    assert cli.run(explain.main, [*runs, "--split", "val", "--examples", "2"]) == 2
+    assert (run_dir / "pointing.json").stat().st_mtime_ns > before
+    assert "1 of 2 runs are not explained" in capsys.readouterr().err
 
 
 def test_a_data_set_without_boxes_is_one_line(tmp_path, capsys):
@@ -466,7 +496,10 @@ def test_maps_of_different_images_are_not_put_side_by_side(made, tmp_path):
 
 def test_games_on_different_splits_are_not_put_side_by_side(made, tmp_path):
     copied = Path(shutil.copytree(made, tmp_path / "runs"))
-    explain.main([str(copied / "LL-R1"), "--split", "test", "--examples", "3"])
+    test = [str(copied / "LL-R1"), "--split", "test", "--examples", "3"]
+    with pytest.raises(UserError, match="is of the val split: give --overwrite to replace it"):
+        explain.main(test)
+    explain.main([*test, "--overwrite"])
     with pytest.raises(UserError, match="different data sets or splits"):
         figure_maps.draw_pointing(runs_in(copied), tmp_path / "figure.png")
 

@@ -262,7 +262,7 @@ def drawn(monkeypatch):
     """The figures that are drawn; they are kept too."""
     kept, save = [], looks.save
     monkeypatch.setattr(
-        looks, "save", lambda figure, path: kept.append(figure) or save(figure, path)
+        looks, "save", lambda figure, *where: kept.append(figure) or save(figure, *where)
     )
     return kept
 
@@ -271,7 +271,7 @@ def drawn(monkeypatch):
 def shown(monkeypatch):
     """The same, but they are not kept, which takes most of the time."""
     figures = []
-    monkeypatch.setattr(looks, "save", lambda figure, path: figures.append(figure))
+    monkeypatch.setattr(looks, "save", lambda figure, *where: figures.append(figure))
     return figures
 
 

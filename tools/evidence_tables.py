@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from cli import UserError
+from folder import POINTING as RECORD
 from record import is_number
 from tools.explained import Pointing, read_pointing
-from tools.finished import Found, Run, method_name
+from tools.finished import Found, Run, method_name, warn
 from tools.looks import KINDS
 from tools.published import HIGHEST_LOSS, OPENIMAGES, OPENIMAGES_GROUPS, POINTING, SETS
 from tools.report_tables import (
@@ -35,11 +36,14 @@ def pointing(runs: Sequence[Run]) -> Table:
         total, mean = zip(*((g.tally.total, g.tally.mean) for g in games.values()), strict=True)
         seeds = sorted(games)
         rows.append((
-            *named, mean_and_std(total), mean_and_std(mean), _paper(row.run), _joined(seeds),
+            *named, mean_and_std(total), mean_and_std(mean), _strict(games.values()),
+            _paper(row.run), _joined(seeds),
             f"{command_of(row.run, seeds[0])} && python -m tools.explain RUN",
         ))  # fmt: skip
-    head = ("data set", "method", "setting", "all", "mean of classes", "paper", "seeds", "command")
-    return _without_empty(Table(head, rows), "data set", "paper")
+    strict = "all, without borders"
+    head = ("data set", "method", "setting", "all", "mean of classes", strict, "paper", "seeds",
+            "command")  # fmt: skip
+    return _without_empty(Table(head, rows), "data set", strict, "paper")
 
 
 def groups(runs: Sequence[Run]) -> Table:
@@ -133,7 +137,18 @@ def _named(rows: Sequence[Row]) -> list[tuple[str, str, str]]:
 def _played(group: Sequence[Run]) -> Mapping[int, Pointing]:
     """The pointing games of these runs on test images, by seed."""
     found = {run.config.seed: read_pointing(Path(run.config.run_dir)) for run in group}
+    for run in group:
+        game = found[run.config.seed]
+        if game and game.split != "test":
+            warn(f"{run.config.run_dir / RECORD} is of the {game.split} split: left out")
     return {seed: game for seed, game in found.items() if game and game.split == "test"}
+
+
+def _strict(games: Iterable[Pointing]) -> str:
+    """Hits in percent were the border of a box no part of it, where all records tell."""
+    totals = [game.strict_total for game in games]
+    known = [total for total in totals if total is not None]
+    return mean_and_std(known) if len(known) == len(totals) else ""
 
 
 def _share(games: Sequence[Pointing], kind: str) -> str:

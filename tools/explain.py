@@ -14,7 +14,8 @@ import cli
 import stopping
 from cli import UserError, printable
 from data.boxes import boxes_of
-from folder import MAPS, POINTING
+from files import is_there
+from folder import BEST, MAPS, POINTING
 from tools import loading, pointing
 from tools.explained import (
     SPLITS,
@@ -22,6 +23,7 @@ from tools.explained import (
     Pointing,
     best_epoch,
     check_same_data,
+    read_pointing,
     write_maps,
     write_pointing,
 )
@@ -42,6 +44,8 @@ def _parser() -> cli.Parser:
                         "(%(default)s)")  # fmt: skip
     parser.add_argument("--seed", type=cli.number(int, 0, 2**32 - 1), default=0, metavar="N",
                         help="of that draw (%(default)s)")  # fmt: skip
+    parser.add_argument("--overwrite", action="store_true",
+                        help="replace the record of another split")  # fmt: skip
     parser.add_argument("--per_class", action="store_true", help="print each class's result too")
     return parser
 
@@ -55,8 +59,17 @@ def main(argv: Sequence[str]) -> None:
     the same data keep the maps of the same images.
     """
     args = _parser().parse_args(argv)
-    for run_dir in (args.run_dir, *args.more):
-        explain(argparse.Namespace(**{**vars(args), "run_dir": run_dir}))
+    runs, failed = (args.run_dir, *args.more), []
+    for run_dir in runs:
+        try:
+            explain(argparse.Namespace(**{**vars(args), "run_dir": run_dir}))
+        except UserError as error:
+            if len(runs) == 1:
+                raise
+            failed.append(run_dir)
+            print(f"error: {printable(str(error))}", file=sys.stderr)
+    if failed:
+        raise UserError(f"{len(failed)} of {len(runs)} runs are not explained, for these reasons")
 
 
 def explain(args: argparse.Namespace) -> None:
@@ -66,6 +79,9 @@ def explain(args: argparse.Namespace) -> None:
     """
     folder = Path(args.run_dir)
     epoch = best_epoch(folder)
+    if not is_there(folder / BEST):
+        raise UserError(f"{folder} holds a record without weights ({BEST}): train it first")
+    _check_split(folder, args.split, args.overwrite)
     with stopping.at_next_step():  # a library that is interrupted while it starts may crash
         from failures import explained
     run = loading.load(args)
@@ -80,9 +96,12 @@ def explain(args: argparse.Namespace) -> None:
     with explained(config.bsize, config.image_size, config.num_workers):
         cells, shape = _highest_cells(run, split)
         maps = _class_maps(run, split.take(rows))
-    tally = pointing.play(pointing.centre(cells, shape), split.best_known, boxes)
-    counts = zip(tally.hits.tolist(), tally.tries.tolist(), strict=True)
-    found = Pointing(args.split, epoch, len(split), dict(zip(data.classes, counts, strict=True)))
+    places = pointing.centre(cells, shape)
+    tally = pointing.play(places, split.best_known, boxes)
+    strict = pointing.play(places, split.best_known, boxes, border=False)
+    counts = dict(zip(data.classes, zip(tally.hits.tolist(), tally.tries.tolist(), strict=True),
+                      strict=True))  # fmt: skip
+    found = Pointing(args.split, epoch, len(split), counts, int(strict.hits.sum()))
     rule = (
         f"{len(rows):,} images drawn at random (seed {args.seed}) from those of the {args.split} "
         "split with a box of a class that they hold"
@@ -91,6 +110,18 @@ def explain(args: argparse.Namespace) -> None:
     write_pointing(folder, found)
     _say(found, args.per_class)
     print(f"wrote {POINTING} and {MAPS} in {printable(str(folder))}")
+
+
+def _check_split(folder: Path, split: str, overwrite: bool) -> None:
+    """Raise UserError where the record of another split would be lost."""
+    try:
+        known = read_pointing(folder)
+    except UserError:  # it is damaged, or of other weights: of no use
+        return
+    if known and known.split != split and not overwrite:
+        raise UserError(
+            f"{folder / POINTING} is of the {known.split} split: give --overwrite to replace it"
+        )
 
 
 def _kept(

@@ -22,11 +22,10 @@ from cli import UserError
 from files import is_there, read_file, read_json, write_atomically
 from folder import MAPS, POINTING
 from record import RunRecord, is_number
-from tools.pointing import RULE, Tally
+from tools.pointing import RULE, Tally, percent
 
 SPLITS = ("test", "val", "train")
 MOST_BYTES = 2**28  # of the arrays of a maps.npz: more is no record of ours
-_LARGEST = 65504.0  # of a float16
 
 
 class Pointing(NamedTuple):
@@ -36,12 +35,18 @@ class Pointing(NamedTuple):
     epoch: int  # of the weights
     num_images: int  # of the split
     classes: dict[str, tuple[int, int]]  # hits and tries of each class, in the order of columns
+    inside: int | None = None  # hits that are not on the border of a box; None: not recorded
 
     @property
     def tally(self) -> Tally:
         """The same as arrays, with the percentages `total` and `mean`."""
         hits, tries = np.array([*self.classes.values()], int).reshape(-1, 2).T
         return Tally(hits, tries)
+
+    @property
+    def strict_total(self) -> float | None:
+        """Hits in percent of all tries, were the border of a box no part of it."""
+        return None if self.inside is None else percent(self.inside, int(self.tally.tries.sum()))
 
 
 class Maps(NamedTuple):
@@ -60,6 +65,12 @@ class Maps(NamedTuple):
 
 def best_epoch(run_dir: Path) -> int:
     """The best epoch of a finished run. Raises UserError for any other folder."""
+    if not is_there(run_dir):
+        raise UserError(f"there is no folder {run_dir}")
+    if not is_there(run_dir / "config.json"):
+        raise UserError(
+            f"{run_dir} is not the folder of a run (no config.json): give one, or several"
+        )
     summary = RunRecord(run_dir).read_summary()
     if summary is None:
         raise UserError(f"{run_dir} holds no finished run: finish it first (--resume)")
@@ -95,6 +106,7 @@ def write_pointing(run_dir: Path, found: Pointing) -> None:
         "total": tally.total,
         "mean": tally.mean,
         "num_images": found.num_images,
+        "inside": found.inside,
         "classes": found.classes,
     }
     text = json.dumps(content, indent=2) + "\n"
@@ -131,19 +143,26 @@ def _as_pointing(content: dict[str, Any]) -> Pointing:
         raise ValueError
     if not all(0 <= hits <= tries <= num_images for hits, tries in classes.values()):
         raise ValueError
-    found = Pointing(split, epoch, num_images, classes)
+    found = Pointing(split, epoch, num_images, classes, content.get("inside"))
     tally = found.tally
+    if not (found.inside is None or _is_count(found.inside, int(tally.hits.sum()))):
+        raise ValueError
     for value, known in ((content["total"], tally.total), (content["mean"], tally.mean)):
         if not (is_number(value) and math.isclose(value, known, abs_tol=1e-6)):
             raise ValueError
     return found
 
 
+def _is_count(value: Any, most: int) -> bool:
+    return type(value) is int and 0 <= value <= most
+
+
 def write_maps(run_dir: Path, found: Maps) -> None:
     """Write maps.npz, whole or not at all; values beyond float16 become its largest ones."""
+    largest = float(np.finfo(np.float16).max)
     arrays = {
         **{name: np.array(value) for name, value in found._asdict().items()},
-        "maps": np.clip(found.maps, -_LARGEST, _LARGEST).astype(np.float16),
+        "maps": np.clip(found.maps, -largest, largest).astype(np.float16),
     }
     packed = io.BytesIO()
     np.savez_compressed(packed, **arrays)

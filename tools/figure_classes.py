@@ -17,9 +17,8 @@ from tools.figure_parts import (
     means_note,
     note_below,
     selecting,
-    warn,
 )
-from tools.finished import Run
+from tools.finished import Run, warn
 from tools.histories import (
     Kept,
     has_history,

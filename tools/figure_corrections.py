@@ -20,9 +20,8 @@ from tools.figure_parts import (
     legend_above,
     note_below,
     series_of,
-    warn,
 )
-from tools.finished import Run
+from tools.finished import Run, warn
 from tools.histories import (
     Kept,
     has_history,

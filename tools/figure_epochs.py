@@ -31,9 +31,8 @@ from tools.figure_parts import (
     series_of,
     test_name,
     tidy,
-    warn,
 )
-from tools.finished import Run
+from tools.finished import Run, warn
 from tools.looks import KINDS, Look, drawing
 
 if TYPE_CHECKING:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import itertools
 import statistics
-import sys
 import textwrap
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -110,11 +109,6 @@ def check_same_data(
                     f"{other.config.run_dir} and {run.config.run_dir} differ in {name}: a figure "
                     "is of one data set and one draw of its labels, give folders of such runs"
                 )
-
-
-def warn(line: str) -> None:
-    """Say on stderr what a figure leaves out."""
-    print(f"warning: {printable(line)}", file=sys.stderr)
 
 
 def result(run: Run, name: str) -> float:

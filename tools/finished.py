@@ -70,7 +70,7 @@ def read_runs(*folders: Path) -> list[Run]:
         names = " and ".join(map(str, folders))
         raise UserError(f"no run below {names} is finished: python -m tools.report tells of each")
     for other in found.others:
-        _warn(f"{other.folder} is {other.status} ({other.why}): left out")
+        warn(f"{other.folder} is {other.status} ({other.why}): left out")
     return found.runs
 
 
@@ -125,11 +125,12 @@ def _once_each(runs: Sequence[Run]) -> list[Run]:
     for run in runs:
         kept = first.setdefault((run.kind, run.config.seed), run)
         if kept is not run:
-            _warn(f"{run.config.run_dir} repeats {kept.config.run_dir}: left out")
+            warn(f"{run.config.run_dir} repeats {kept.config.run_dir}: left out")
     return list(first.values())
 
 
-def _warn(line: str) -> None:
+def warn(line: str) -> None:
+    """Say on stderr what is left out."""
     print(f"warning: {printable(line)}", file=sys.stderr)
 
 

@@ -5,11 +5,8 @@ N images of a split, K classes.
 
 from __future__ import annotations
 
-import contextlib
-import io
 import textwrap
-import warnings
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -19,9 +16,9 @@ import stopping
 from cli import printable
 from data.labels import to_dense
 from datasets import Split
-from files import write_atomically
 from loaders import BadImage, ImageFiles, read_image
 from tools.inspect_counts import Counts, Tally, read_header, shared_start, shortened
+from tools.looks import drawing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -41,7 +38,6 @@ KEYS = (  # of the colours of names, and their width in inches
     ("(truly positive, not given)", HIDDEN, 1.65),
     ("-given negative", REFUSED, 1.1),
 )
-FONTS = ["DejaVu Sans", "Noto Sans CJK SC", "Noto Sans CJK JP", "Hiragino Sans", "Microsoft YaHei"]
 
 
 class Series(NamedTuple):
@@ -78,7 +74,7 @@ def draw_labels(
     are_many = BARS_ASIDE < len(classes) <= MAX_BARS
     parts = np.array_split(order, 2) if are_many else [order]
     height = max(2.9, 0.17 * len(parts[0])) if len(classes) <= MAX_BARS else 3.3
-    with _drawing(path, 11.5, height + (4.5 if are_many else 1.3)) as figure:
+    with drawing(path, 11.5, height + (4.5 if are_many else 1.3), ("png",)) as figure:
         figure.set_layout_engine("constrained")
         if are_many:
             grid = figure.add_gridspec(2, 2, height_ratios=(height, 2.5))
@@ -204,7 +200,7 @@ def draw_examples(
     down = -(-len(places) // across)
     cell = TILE[0] + GAP, TILE[1] + GAP + (max(map(len, labels)) + 1.5) * LINE
     width, height = max(across * cell[0] + GAP, 7), HEAD + down * cell[1]
-    with _drawing(path, width, height) as figure:
+    with drawing(path, width, height, ("png",)) as figure:
         used = {color for names in labels for _, color in names}
         _draw_head(figure, titles, used)
         for number, (place, names) in enumerate(zip(places, labels, strict=True)):
@@ -288,24 +284,3 @@ def _pixels(split: Split, place: int) -> tuple[np.ndarray, int, int]:
     width, height, _ = header
     pixels = read_image(path, min(SIDE, max(width, height))).permute(1, 2, 0).numpy()
     return pixels, width, height
-
-
-@contextlib.contextmanager
-def _drawing(path: Path, width: float, height: float) -> Iterator[Figure]:
-    """A figure of so many inches, written whole or not at all once it is drawn.
-
-    Letters that its first font has not are taken from others, if there are such.
-    """
-    import matplotlib
-    from matplotlib.figure import Figure
-    from matplotlib.font_manager import get_font_names
-
-    there = set(get_font_names())
-    fonts = [name for name in FONTS if name in there]
-    with matplotlib.rc_context({"font.family": fonts}), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph .* missing")  # it is drawn as a box
-        figure = Figure(figsize=(width, height))
-        yield figure
-        picture = io.BytesIO()
-        figure.savefig(picture, dpi=110, format="png", metadata={"Software": None})
-    write_atomically(path, lambda file: file.write(picture.getvalue()))

@@ -9,9 +9,9 @@ from __future__ import annotations
 import contextlib
 import io
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from files import write_atomically
 
@@ -47,6 +47,7 @@ _LOOKS = {
     "CSL": Look(PURPLE, "X", "--"),
 }
 _BESIDE = ("BoostLU + ", "LinearInit + ", "linear ")  # what is done beside a method: dotted
+FORMATS = {"png": "Software", "pdf": "CreationDate"}  # with what would change at every writing
 FONTS = ["DejaVu Sans", "Noto Sans CJK SC", "Noto Sans CJK JP", "Hiragino Sans", "Microsoft YaHei"]
 KINDS = {  # of a training label, by what it is in truth: name, colour
     "tp": ("true positives", GREEN),
@@ -66,7 +67,9 @@ def look(method: str) -> Look:
 
 
 @contextlib.contextmanager
-def drawing(path: Path, width: float, height: float) -> Iterator[Figure]:
+def drawing(
+    path: Path, width: float, height: float, kinds: Sequence[str] = tuple(FORMATS)
+) -> Iterator[Figure]:
     """A figure of so many inches, kept by `save` once it is drawn.
 
     Letters that its first font has not are taken from others, if there are such.
@@ -81,22 +84,24 @@ def drawing(path: Path, width: float, height: float) -> Iterator[Figure]:
         warnings.filterwarnings("ignore", "Glyph .* missing")  # it is drawn as a box
         figure = Figure(figsize=(width, height))
         yield figure
-        save(figure, path)
+        save(figure, path, kinds)
 
 
-def save(figure: Figure, path: Path) -> list[Path]:
-    """Write the figure beside each other as PNG and as PDF; `path`: with either ending, or none.
+def save(figure: Figure, path: Path, kinds: Sequence[str] = tuple(FORMATS)) -> list[Path]:
+    """Write the figure in each of these formats, beside each other; their paths.
 
+    `path`: with the ending of one of them, or none.
     The same figure gives the same bytes. Raises UserError where they cannot be written.
     """
     stem = path.with_suffix("") if path.suffix in (".png", ".pdf") else path
-    targets = [stem.with_name(f"{stem.name}.{kind}") for kind in ("png", "pdf")]
-    for target, changing in zip(targets, ("Software", "CreationDate"), strict=True):
-        _save(figure, target, {changing: None})
+    targets = [stem.with_name(f"{stem.name}.{kind}") for kind in kinds]
+    for target in targets:
+        _save(figure, target)
     return targets
 
 
-def _save(figure: Figure, path: Path, metadata: dict[str, None]) -> None:
-    picture = io.BytesIO()
-    figure.savefig(picture, dpi=110, format=path.suffix[1:], metadata=metadata)  # type: ignore[arg-type]
+def _save(figure: Figure, path: Path) -> None:
+    picture, kind = io.BytesIO(), path.suffix[1:]
+    facts: dict[str, Any] = {FORMATS[kind]: None}
+    figure.savefig(picture, dpi=110, format=kind, metadata=facts)
     write_atomically(path, lambda file: file.write(picture.getbuffer()))

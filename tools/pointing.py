@@ -62,10 +62,11 @@ def centre(cells: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     return np.stack([(columns + 0.5) / shape[1], (rows + 0.5) / shape[0]], axis=-1)
 
 
-def is_hit(place: np.ndarray, boxes: np.ndarray) -> bool:
-    """Whether the place [2] lies in one of the boxes [n, 4], or on a border of one."""
-    after = place >= boxes[:, :2] - _ROUNDING
-    before = place <= boxes[:, 2:] + _ROUNDING
+def is_hit(place: np.ndarray, boxes: np.ndarray, border: bool = True) -> bool:
+    """Whether the place [2] lies in one of the boxes [n, 4]; `border`: or on a border of one."""
+    margin = _ROUNDING if border else -_ROUNDING
+    after = place >= boxes[:, :2] - margin
+    before = place <= boxes[:, 2:] + margin
     return bool((after & before).all(axis=1).any())
 
 
@@ -80,10 +81,13 @@ def is_tried(labels: Labels, boxes: Sequence[Boxes]) -> np.ndarray:
     return boxed & (to_dense(labels) == 1)
 
 
-def play(places: np.ndarray, labels: Labels, boxes: Sequence[Boxes]) -> Tally:
-    """Hits and tries of each class; `places` [N, K, 2]: the highest of each class's map."""
+def play(places: np.ndarray, labels: Labels, boxes: Sequence[Boxes], border: bool = True) -> Tally:
+    """Hits and tries of each class; `places` [N, K, 2]: the highest of each class's map.
+
+    `border`: whether a place on the border of a box is in it.
+    """
     tried = is_tried(labels, boxes)
     hits = np.zeros(tried.shape[1], int)
     for row, column in np.argwhere(tried):
-        hits[column] += is_hit(places[row, column], boxes[row][column])
+        hits[column] += is_hit(places[row, column], boxes[row][column], border)
     return Tally(hits, tried.sum(axis=0))
