@@ -14,6 +14,16 @@
 # The file runs.txt beside the runs lists them, so that tools.report also knows of those that never
 # began.
 set -u
+if (($#)); then # they take none: the head of the script says what it does
+    sed -n '2,/^[^#]/s/^# \{0,1\}//p' "scripts/$(basename "$0")"
+    [[ $1 == --help || $1 == -h ]] && exit 0
+    echo "error: unexpected argument $1: settings are variables, see the head of scripts/runs.sh" >&2
+    exit 2
+fi
+if [[ ! ${JOBS:-1} =~ ^[1-9][0-9]*$ ]]; then
+    echo "error: JOBS=$JOBS must be a whole number from 1" >&2
+    exit 2
+fi
 DATASET=${DATASET:-digits}
 QUICK=${QUICK:-}
 [[ $QUICK == 0 ]] && QUICK=
@@ -85,6 +95,7 @@ train_all() { # the runs whose flags stand on standard input, a line a run, but 
     printf '%s\n' "$todo" | tr '\n' '\0' |
         xargs -0 -P "${JOBS:-1}" ${slots[@]+"${slots[@]}"} -I{} bash -c 'train "$1"' _ {} ||
         exit 130 # one was stopped, and so are all
+    [[ -d $RESULTS ]] || name_failed # none could begin: there is nothing to tell of
 }
 
 step() { # a command that is no run: named with the failed ones if it fails

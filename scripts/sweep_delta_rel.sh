@@ -5,13 +5,13 @@
 #     scripts/sweep_delta_rel.sh                  # digits, with the runs of scripts/results.sh
 #     DATASET=pascal SCHEMES=LL-R DELTAS="0.1 0.3 0.4 0.5" SEEDS=0 scripts/sweep_delta_rel.sh
 #
-# A value that is among the runs of scripts/results.sh is not trained again. Head of
-# scripts/runs.sh: what else it takes.
+# A value that is among the runs of scripts/results.sh is not trained again; with RESULTS, only the
+# runs in that folder count. Head of scripts/runs.sh: what else it takes.
 cd "$(dirname "$0")/.." || exit 1
 source scripts/runs.sh
 main=$(usual_folder main)
 RESULTS=${RESULTS:-$(usual_folder delta_rel)}
-BESIDES=$main
+[[ $RESULTS == "$(usual_folder delta_rel)" ]] && BESIDES=$main
 
 values() { # of delta_rel for a scheme; on digits, without the recipe's
     case $DATASET${QUICK:+-quick}-$1 in
@@ -32,7 +32,7 @@ for seed in $SEEDS; do
     done
 done | train_all || exit
 folders=("$RESULTS")
-[[ -d $main ]] && folders=("$main" "$RESULTS")
+[[ -d $main && $RESULTS == "$(usual_folder delta_rel)" ]] && folders=("$main" "$RESULTS")
 out=$(figures_folder delta_rel)
 step python -m tools.report "${folders[@]}"
 step python -m tools.figures delta_rel "${folders[@]}" --out "$out/delta_rel"

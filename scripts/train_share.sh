@@ -21,6 +21,6 @@ out=$(figures_folder train_share)
 step python -m tools.report "$RESULTS"
 main=$(usual_folder main)
 folders=("$RESULTS")
-[[ -d $main ]] && folders=("$main" "$RESULTS") # with the whole set
+[[ -d $main && $RESULTS == "$(usual_folder train_share)" ]] && folders=("$main" "$RESULTS") # with the whole set
 step python -m tools.figures train_share "${folders[@]}" --out "$out/train_share"
 name_failed

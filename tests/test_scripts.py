@@ -13,7 +13,7 @@ RUNS = {
 }  # fmt: skip
 
 STAND_IN = """#!/usr/bin/env bash
-[[ $2 == tools.todo ]] && { grep -v -e "$DONE"; exit 0; }
+[[ $2 == tools.todo ]] && { mkdir -p "$3"; grep -v -e "$DONE"; exit 0; }
 echo "$*" >> "$STARTED"
 [[ "$*" == *"$FAILS"* ]] && exit "$STATUS"
 exit 0
@@ -104,6 +104,30 @@ def test_table1_pretrains_a_network_for_digits_alone_and_only_if_it_is_needed(st
     assert all(f"--weights {weights} " in line for line in trained("--audit labels"))
     assert not trained("digit_singles", DONE="--seed")
     assert not trained("digit_singles", DATASET="pascal")
+
+
+@pytest.mark.parametrize("name", [*RUNS, "all", "csl", "openimages"])
+def test_an_argument_starts_nothing(start, name):
+    """--help shows the head of the script."""
+    script = ROOT / "scripts" / f"{name}.sh"
+    for argument, status in (("--help", 0), ("anything", 2)):
+        done = subprocess.run(["bash", script, argument], capture_output=True, text=True)
+        assert done.returncode == status
+        assert f"scripts/{name}.sh" in done.stdout
+        assert "#!" not in done.stdout
+        assert done.stderr.count("\n") == bool(status)
+
+
+def test_a_wrong_number_of_jobs_is_one_line(start):
+    status, error, started = start("results", JOBS="two")
+    assert (status, error, started) == (2, "error: JOBS=two must be a whole number from 1\n", [])
+
+
+def test_an_own_folder_is_not_mixed_with_the_committed_runs(start, tmp_path):
+    for name in ("sweep_delta_rel", "train_share"):
+        _, after = split(start(name)[2])
+        assert after
+        assert not any("results/digits" in line for line in after)
 
 
 def test_a_tool_that_fails_is_named_too(start):
