@@ -50,7 +50,7 @@ def draw_single_labels(runs: Sequence[Run], path: Path, data_root: str | None = 
             figure,
             f"Thin: {SINGLES} single labels of each kind, drawn at random (seed {SEED}) from all "
             f"labels of the training images. Thick: the mean of all labels of the kind. One run: "
-            f"AN, seed {run.config.seed}. Each panel has its own scale.",
+            f"{_method(run)}, seed {run.config.seed}. Each panel has its own scale.",
         )
 
 
@@ -88,11 +88,11 @@ def draw_highest_loss(runs: Sequence[Run], path: Path, data_root: str | None = N
             axes.set_xlabel("epoch of the highest loss")
         panels[0].set_ylabel("labels (%)")
         _draw_beside(table, {kind: in_two(shares) for kind, shares in found.items()})
-        seeds = len(found["tp"])
+        seeds, here = len(found["tp"]), _method(assume_negative(runs)[0])
         bars = "bars are means, dots single seeds, ± is their deviation"
         note_below(
             figure,
-            f"Here: AN, {seeds} seeds; {bars}." if seeds > 1 else "Here: AN, one seed.",
+            f"Here: {here}, {seeds} seeds; {bars}." if seeds > 1 else f"Here: {here}, one seed.",
             "VOC, COCO: table 1 of Kim et al. (2022), as printed.",
         )
 
@@ -154,3 +154,8 @@ def _draw_parts(axes: Axes, place: float, color: str, first: float, later: float
               color="white" if inside else "black")  # fmt: skip
     if later > 8:
         axes.text(first + later - 1.5, place, f"{later:.1f}", ha="right", va="center", fontsize=9)
+
+
+def _method(run: Run) -> str:
+    """AN, and what it started from: what is learned in epoch 1 depends on that."""
+    return f"AN from {'pretrained weights' if run.config.use_pretrained else 'scratch'}"
