@@ -3,14 +3,16 @@
 import argparse
 import importlib
 import re
+import statistics
 from pathlib import Path
 
 import pytest
 
 from tests.test_tools import commands
 from tools import report, reproduction
+from tools.explained import read_pointing
 from tools.figures import KINDS
-from tools.finished import find_runs
+from tools.finished import find_runs, group_by_method, method_name
 from tools.tables import markdown
 
 ROOT = Path(__file__).parents[1]
@@ -62,6 +64,44 @@ def test_true_labels_have_their_highest_loss_at_first_and_false_negatives_later(
     assert first["true positives"] > 50
     assert first["true negatives"] > 50
     assert first["false negatives"] < 50
+
+
+def means(measure):
+    """The mean of a measure of the committed runs on digits, by method."""
+    groups = group_by_method(find_runs(RESULTS / "digits").runs)
+    return {method_name(group[0].config): statistics.mean(map(measure, group)) for group in groups}
+
+
+def test_what_the_pages_say_of_the_order_of_methods_is_so():
+    test_map = means(lambda run: run.summary["test_map"])
+    assert test_map["AN"] < test_map["LL-Ct"] < test_map["LL-R"] < test_map["full labels"]
+    assert 1 <= test_map["AN"] - test_map["LL-Cp"] < 3.5
+    lost = means(lambda run: run.summary["test_map"] - run.summary["test_map_last"])
+    assert round(lost["AN"]) == 3
+    assert round(lost["LL-R"], 1) == 0
+
+
+def test_what_the_pages_say_of_the_pointing_game_is_so():
+    for measure in ("total", "strict"):
+        hits = means(
+            lambda run, measure=measure: {
+                "total": (game := read_pointing(run.config.run_dir)).tally.total,
+                "strict": game.strict_total,
+            }[measure]
+        )
+        assert hits["AN"] < hits["LL-Ct"] < hits["LL-R"] < hits["full labels"]
+        assert hits["LL-Cp"] < hits["AN"] < hits["LL-Cp"] + 4
+
+
+def test_with_few_images_an_is_the_best():
+    runs = find_runs(RESULTS / "train_share").runs
+    for share, an_leads in ((0.1, True), (0.25, True), (0.5, False)):
+        groups = group_by_method([run for run in runs if run.config.ss_frac_train == share])
+        maps = {
+            method_name(group[0].config): statistics.mean(run.summary["test_map"] for run in group)
+            for group in groups
+        }
+        assert (max(maps, key=maps.get) == "AN") == an_leads
 
 
 def test_every_figure_is_committed_and_shown():
