@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 from torch.utils.data import DataLoader
 
 from checkpoint import State
@@ -25,6 +26,7 @@ from losses import Scheme, build_scheme, options_of
 from models import ImageClassifier, parameter_groups
 from phases import Phase
 from priors import read_prior
+from processes import ALONE, Processes
 
 MOST_LABELS = 500_000_000  # of which a scheme may keep a number each: 2 GB, 8 GB with Adam
 _OF_ALL_LABELS = {"num_images"}  # the option of the schemes that keep one
@@ -55,6 +57,7 @@ def build_state(
     model: ImageClassifier,
     phase: Phase,
     rows: list[dict[str, Any]],
+    processes: Processes = ALONE,
 ) -> State:
     """All that is new in a phase, on the device of the model; the model's weights go on.
 
@@ -67,35 +70,41 @@ def build_state(
     same = phase.scheme == config.mod_scheme
     scheme = _build_scheme(phase, options if same else {}, data, labels).to(device)
     groups = parameter_groups(model, scheme, phase.lr, phase.lr_mult)
-    decay = config.weight_decay
+    usual: dict[str, Any] = {"weight_decay": config.weight_decay, "fused": device.type == "cuda"}
     optimizer: torch.optim.Optimizer
     if config.optimizer == "adam":
-        optimizer = torch.optim.Adam(groups, weight_decay=decay)
+        optimizer = torch.optim.Adam(groups, **usual)
     else:
-        optimizer = torch.optim.SGD(groups, momentum=config.momentum, weight_decay=decay)
+        optimizer = torch.optim.SGD(groups, momentum=config.momentum, **usual)
     scaler = torch.amp.GradScaler(device.type, enabled=config.amp == "fp16")
-    net = model.head if phase.is_linear else model
-    return State(phase, model, net, scheme, optimizer, scaler, labels, list(rows))
+    net: nn.Module = model.head if phase.is_linear else model
+    if config.compile and not phase.is_linear:
+        net.compile(dynamic=False)
+    forward = processes.parallel(net)
+    return State(phase, model, net, forward, scheme, optimizer, scaler, labels, list(rows))
 
 
 def build_loaders(
-    config: Config, data: Data, state: State, hardware: Hardware
+    config: Config, data: Data, state: State, hardware: Hardware, processes: Processes = ALONE
 ) -> dict[str, DataLoader]:
     """Loaders of the splits' images, or of their features where only the head is trained.
 
     "train" is shuffled and may be augmented, "predict" is the same images in order, un-augmented.
+    Each gives this process its share.
     """
     phase = state.phase
     images: dict[str, Any] = {name: split.images for name, split in data.splits.items()}
     if phase.is_linear:
         folder = Path(config.data_root) / "cache"
-        images = dict(features_of(images, state.model, hardware, folder, config.num_workers))
+        images = processes.in_turn(
+            lambda: features_of(images, state.model, hardware, folder, config.num_workers)
+        )
 
     def in_order(images: ImageFiles | Array) -> DataLoader:
-        return evaluation_loader(images, phase.bsize, config.num_workers, hardware)
+        return evaluation_loader(images, phase.bsize, config.num_workers, hardware, processes)
 
     purpose = Purpose.LINEAR_ORDER if phase.is_linear else Purpose.ORDER
-    order = BatchOrder(len(images["train"]), phase.bsize, config.seed, purpose)
+    order = BatchOrder(len(images["train"]), phase.bsize, config.seed, purpose, processes)
     return {
         "train": make_loader(images["train"], order, config.num_workers, hardware.pins_memory),
         "predict": in_order(images["train"]),

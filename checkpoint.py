@@ -35,6 +35,7 @@ class State:
     phase: Phase
     model: ImageClassifier
     net: nn.Module  # what is trained: the model, or its head alone on fixed features
+    forward: nn.Module  # the same, as a step calls it: of several processes, it averages gradients
     scheme: Scheme
     optimizer: torch.optim.Optimizer
     scaler: torch.amp.GradScaler
@@ -81,6 +82,8 @@ class State:
     def _take(self, content: dict[str, Any]) -> None:
         """Take up what a checkpoint holds. Raises one of _MISFITS where it is of another run."""
         groups = [dict(group) for group in self.optimizer.param_groups]
+        for before, saved in zip(groups, content["optimizer"]["param_groups"], strict=True):
+            saved["fused"] = before["fused"]  # a matter of the device: the run may change it
         for part in _PARTS:
             getattr(self, part).load_state_dict(content[part])
         for before, after in zip(groups, self.optimizer.param_groups, strict=True):

@@ -17,6 +17,7 @@ from io import TextIOWrapper
 from typing import Any, NoReturn
 
 import stopping
+from launch import first_alone_talks
 
 
 class UserError(ValueError):
@@ -24,6 +25,10 @@ class UserError(ValueError):
 
     The message holds the value, the rule it breaks and what to do.
     """
+
+
+class ToldElsewhere(UserError):
+    """A mistake that another of the processes that train together tells the user."""
 
 
 class Parser(argparse.ArgumentParser):
@@ -179,7 +184,8 @@ def run(main: Callable[[Sequence[str]], int | None], argv: Sequence[str] | None 
             sys.stdout.flush()
             return status
         except UserError as error:
-            print(f"error: {printable(str(error))}", file=sys.stderr)
+            if not isinstance(error, ToldElsewhere):
+                print(f"error: {printable(str(error))}", file=sys.stderr)
             _why_stdout_fails(probe="")
             return 2
         except OSError:
@@ -190,7 +196,7 @@ def run(main: Callable[[Sequence[str]], int | None], argv: Sequence[str] | None 
             return 2
         except KeyboardInterrupt as stop:
             signum = stop.args[0] if stop.args else signal.SIGINT
-            with contextlib.suppress(OSError):  # it may have ended the reader of a pipe
+            with contextlib.suppress(OSError), first_alone_talks():  # the reader may have ended
                 print(f"stopped by {signal.Signals(signum).name}", file=sys.stderr)
             _why_stdout_fails(probe="")
             return 128 + signum

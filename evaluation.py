@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from hardware import Hardware
-from loaders import Array, BatchOrder, ImageFiles, batches, make_loader, progress
+from loaders import Array, DealtOrder, ImageFiles, batches, make_loader, progress
+from processes import ALONE, Processes
 
 AT_ONCE = 2  # times the training batch: without gradients more images fit
 
@@ -18,26 +19,31 @@ AT_ONCE = 2  # times the training batch: without gradients more images fit
 def evaluate(forward: Callable[[Tensor], Tensor], images: DataLoader, hardware: Hardware) -> Tensor:
     """What `forward` makes of every image, float [N, ...] on the CPU, in the order of the split.
 
-    A module is put into evaluation mode.
+    A module is put into evaluation mode. Several processes share the images out, each has it all
+    in the end.
     """
     if isinstance(forward, nn.Module):
         forward.eval()
+    order = images.batch_sampler
+    assert isinstance(order, DealtOrder)
     results, done = torch.empty(0), 0
     for x, _ in progress(batches(images, hardware.device), len(images), "evaluate"):
         with hardware.autocast():
             result = forward(x).float()
         if not done:  # filled in place: to join the parts at the end would take twice the memory
-            order = images.batch_sampler
-            assert isinstance(order, BatchOrder)
-            results = result.new_empty((order.num_images, *result.shape[1:]))
+            results = result.new_empty((sum(map(len, order)), *result.shape[1:]))
         results[done : done + len(result)] = result
         done += len(result)
-    return results.cpu()
+    return order.processes.gather(results, order.lengths()).cpu()
 
 
 def evaluation_loader(
-    images: ImageFiles | Array, batch_size: int, num_workers: int, hardware: Hardware
+    images: ImageFiles | Array,
+    batch_size: int,
+    num_workers: int,
+    hardware: Hardware,
+    processes: Processes = ALONE,
 ) -> DataLoader:
     """A loader of the images in their order; `batch_size` is that of training."""
-    order = BatchOrder(len(images), AT_ONCE * batch_size)
+    order = DealtOrder(len(images), AT_ONCE * batch_size, processes)
     return make_loader(images, order, num_workers, hardware.pins_memory)

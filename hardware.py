@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from cli import UserError
+from processes import ALONE, Processes
 
 
 @dataclass(frozen=True)
@@ -32,13 +33,18 @@ class Hardware:
 
 
 def find_hardware(
-    device: str = "auto", gpu_num: int = 0, amp: str = "auto", deterministic: bool = False
+    device: str = "auto",
+    gpu_num: int = 0,
+    amp: str = "auto",
+    deterministic: bool = False,
+    place: Processes = ALONE,
 ) -> Hardware:
     """What these settings mean on this machine.
 
-    device: auto, cpu or cuda; amp: auto (bf16 on GPUs that have it), off, bf16 or fp16;
-    deterministic: let PyTorch use such algorithms alone (on a CPU it does anyway).
-    Raises UserError for what is not to be had here.
+    device: auto, cpu or cuda; gpu_num: of the first process, the others of this machine have those
+    that follow; amp: auto (bf16 on GPUs that have it), off (float32, without TF32 too), bf16 or
+    fp16; deterministic: let PyTorch use such algorithms alone (on a CPU it does anyway), else
+    cuDNN tries out which is the fastest. Raises UserError for what is not to be had here.
     """
     if deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what cuBLAS asks for
@@ -52,9 +58,16 @@ def find_hardware(
         return Hardware(torch.device("cpu"), torch.bfloat16 if amp == "bf16" else None)
     if gpu_num >= gpus:
         raise UserError(f"--gpu_num {gpu_num}: this machine has {gpus} GPUs, counted from 0")
+    if gpu_num + place.local_size > gpus:
+        raise UserError(
+            f"{place.local_size} processes need a GPU each, from --gpu_num {gpu_num} on, and this "
+            f"machine has {gpus}: lower torchrun's --nproc_per_node"
+        )
+    gpu_num += place.local_rank
     torch.cuda.set_device(gpu_num)  # what names no device goes there too
     if amp == "auto":
         amp = "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "off"
     torch.backends.cudnn.allow_tf32 = amp != "off"  # else "off" would not mean float32
+    torch.backends.cudnn.benchmark = not deterministic
     half = {"off": None, "bf16": torch.bfloat16, "fp16": torch.float16}[amp]
     return Hardware(torch.device("cuda", gpu_num), half)

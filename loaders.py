@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import enum
 import errno
+import multiprocessing
 import os
 import signal
 import sys
@@ -24,9 +25,11 @@ from tqdm import tqdm
 
 import stopping
 from cli import UserError
+from processes import ALONE, Processes
 
 # what the machine is short of, or a network drive that is away: no fault of a file
 _NOT_THE_FILES = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO, errno.ESTALE)
+_LARGE = 2**16  # bytes of a row
 Batch = tuple[Tensor, Tensor]  # images uint8 [B, 3, H, W] (or features float [B, D]), index [B]
 
 
@@ -177,7 +180,7 @@ class BatchOrder(Sampler):
     """The mini-batches of an epoch as lists of positions; the last one may be smaller.
 
     With a seed they are shuffled anew for each `epoch`, depending on (seed, epoch) and the purpose
-    alone.
+    alone. Each of several processes goes through its share of every mini-batch.
     """
 
     def __init__(
@@ -186,19 +189,51 @@ class BatchOrder(Sampler):
         batch_size: int,
         seed: int | None = None,
         purpose: Purpose = Purpose.ORDER,
+        processes: Processes = ALONE,
     ) -> None:
         self.num_images, self.batch_size, self.seed = num_images, batch_size, seed
-        self.purpose, self.epoch = purpose, 1
+        self.purpose, self.epoch, self.processes = purpose, 1, processes
 
     def __len__(self) -> int:
         return -(-self.num_images // self.batch_size)
 
     def __iter__(self) -> Iterator[list[int]]:
+        return iter(self.processes.own(batch).tolist() for batch in self.whole())
+
+    def whole(self) -> Sequence[Tensor]:
+        """The positions [B] of each mini-batch, those of all processes."""
         order = torch.arange(self.num_images)
         if self.seed is not None:
             rng = epoch_rng(self.seed, self.epoch, self.purpose)
             order = torch.randperm(self.num_images, generator=rng)
-        return iter(batch.tolist() for batch in order.split(self.batch_size))
+        return order.split(self.batch_size)
+
+
+class DealtOrder(BatchOrder):
+    """The mini-batches in order, of which each of several processes goes through whole ones.
+
+    So it makes of an image what a process alone would, to the bit: that may hang on how many images
+    are with it.
+    """
+
+    def __init__(self, num_images: int, batch_size: int, processes: Processes = ALONE) -> None:
+        super().__init__(num_images, batch_size, processes=processes)
+
+    def __len__(self) -> int:
+        return len(self._own())
+
+    def __iter__(self) -> Iterator[list[int]]:
+        batches = self.whole()
+        return iter(batches[place].tolist() for place in self._own())
+
+    def lengths(self) -> list[int]:
+        """How many images each process goes through."""
+        sizes = torch.tensor([len(batch) for batch in self.whole()])
+        return [int(part.sum()) for part in sizes.tensor_split(self.processes.size)]
+
+    def _own(self) -> list[int]:
+        """Which mini-batches; at least one, whose images count where they belong alone."""
+        return self.processes.own(torch.arange(super().__len__())).tolist()
 
 
 def epoch_rng(seed: int, epoch: int, purpose: int = Purpose.ORDER) -> torch.Generator:
@@ -208,13 +243,21 @@ def epoch_rng(seed: int, epoch: int, purpose: int = Purpose.ORDER) -> torch.Gene
 
 
 def make_loader(images: Dataset, order: BatchOrder, num_workers: int, pin: bool) -> DataLoader:
-    """A loader of `images` in that `order`, with at most a worker a core, none for arrays."""
+    """A loader of `images` in that `order`, with at most a worker a core.
+
+    `pin`: into memory from which a GPU copies by itself. Arrays are read by workers where their
+    rows are large and something waits for them meanwhile, a GPU; else in the main process.
+    """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    workers = min(num_workers, cores or 1) if isinstance(images, ImageFiles) else 0
+    workers, context = min(num_workers, cores or 1), None
+    if isinstance(images, Array):
+        context = "fork" if pin and images.rows[:1].nbytes >= _LARGE else None
+        workers *= context in multiprocessing.get_all_start_methods()
     return DataLoader(
         images,
         batch_sampler=order,
         num_workers=workers,
+        multiprocessing_context=context if workers else None,
         persistent_workers=workers > 0,
         pin_memory=pin,
         collate_fn=_as_is,

@@ -569,10 +569,14 @@ def _ceil_share(rate: float, count: int) -> int:
 
 def _largest(loss: Tensor, candidates: Tensor, k: Tensor, at_most: int) -> Tensor:
     """Mark the k candidates with the largest loss, bool [B, K]; `at_most` bounds k on the host."""
+    on_host = k.device.type == "cpu"  # there k is known at once, and need not be found by sorting
+    if on_host:
+        at_most = int(k)
     if at_most == 0:
         return torch.zeros_like(candidates)
     scores = loss.detach().masked_fill(~candidates, -math.inf).flatten()
-    threshold = scores.topk(at_most).values.gather(0, (k - 1).clamp(min=0).view(1))
+    largest = scores.topk(at_most, sorted=not on_host).values
+    threshold = largest.min() if on_host else largest.gather(0, (k - 1).clamp(min=0).view(1))
     above = scores > threshold
     ties = scores == threshold
     first_ties = ties & (ties.cumsum(0) <= k - above.sum())

@@ -8,17 +8,19 @@ from collections.abc import Sequence
 import cli
 import config as settings
 import stopping
+from launch import first_alone_talks
 
 
 def main(argv: Sequence[str]) -> None:
     """Train and test the run that the command line describes, or only print its settings."""
-    config = settings.parse_args(argv)
-    if config.dry_run:
-        print(settings.describe(config))
-        return
-    with stopping.at_next_step():  # a library that is interrupted while it starts may crash
-        from train import run_train  # imports torch: --help and a wrong flag need not wait for it
-    run_train(config)
+    with first_alone_talks():
+        config = settings.parse_args(argv)
+        if config.dry_run:
+            print(settings.describe(config))
+            return
+        with stopping.at_next_step():  # a library that is interrupted while it starts may crash
+            from train import run_train  # imports torch: --help and a wrong flag do not wait for it
+        run_train(config)
 
 
 if __name__ == "__main__":

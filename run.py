@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import hashlib
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,23 +13,21 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from build import build_loaders, build_state, own_options
-from checkpoint import Checkpoint, State, read_best, read_checkpoint, restore_best
+from checkpoint import Checkpoint, State, read_best, restore_best
 from cli import UserError
-from config import FLAGS, Config, read_config
-from datasets import SKIPPED, Data, load_data
+from config import Config
+from datasets import Data, load_data
 from description import described
 from files import is_there
-from folder import BEST, LAST, SUMMARY, clear, clear_evidence, has_checkpoint, is_started, lock
+from folder import BEST, LAST, SUMMARY, clear, clear_evidence, is_started, lock
 from hardware import Hardware, find_hardware
 from instrumentation import TensorBoard
 from label_history import LabelHistory
-from losses import options_of
 from models import ImageClassifier, build_model
-from naming import written
 from phases import Phase, phases_of
+from processes import ALONE, Processes
 from record import RunRecord
-
-ANEW = "give --overwrite to start anew, or another --exp_name"
+from resuming import ANEW, about, checkpoint_to_resume
 
 
 @dataclass
@@ -48,6 +44,7 @@ class Run:
     loaders: dict[str, DataLoader] = field(default_factory=dict)  # of that phase
     board: TensorBoard | None = None
     history: LabelHistory | None = None  # of every label, where it is asked for
+    processes: Processes = ALONE
     earlier: str = ""  # what still stands in the folder: "result" to add to, "run" to overwrite
 
     def take_over(self) -> None:
@@ -77,13 +74,16 @@ class Run:
             if before.best_head:  # a checkpoint of earlier times has none
                 before.model.head.load_state_dict(before.best_head)
             fresh = build_state(
-                self.config, self.data, self.options, before.model, phase, before.rows
-            )
+                self.config, self.data, self.options, before.model, phase, before.rows,
+                self.processes,
+            )  # fmt: skip
             self.state = dataclasses.replace(
                 fresh, kept=before.kept, last_is_damaged=before.last_is_damaged
             )
             self.state.scheme.continue_from(before.scheme)
-        self.loaders = build_loaders(self.config, self.data, self.state, self.hardware)
+        self.loaders = build_loaders(
+            self.config, self.data, self.state, self.hardware, self.processes
+        )
 
     @property
     def is_last_phase(self) -> bool:
@@ -109,62 +109,62 @@ class Run:
         return fallen or self.state.epoch >= self.state.phase.epochs
 
 
-def finished(config: Config, record: RunRecord) -> dict[str, Any] | None:
-    """The summary of a run that is finished already. Raises UserError if it must not go on."""
-    if config.overwrite or not is_started(record.folder):
-        return None
-    _check_resume_is_asked(config, record.folder)
-    _check_same_settings(config, record)
-    try:
-        summary = record.read_summary()
-    except UserError as error:
-        if not has_checkpoint(record.folder):
-            raise UserError(f"--resume: {error}: {ANEW}") from None
-        summary = None  # it is damaged, and can be had again
-    if summary and summary["num_epochs"] == config.num_epochs:
-        unread = dataclasses.replace(config, check_images=False, on_bad_image="stop")
-        try:
-            data = load_data(unread)
-            prints = _about(config, data, own_options(config, data))["data"]
-        except UserError:  # the data is gone, the result still holds
-            return summary
-        _check_same_data(prints, record, but=SKIPPED)
-        return summary
-    if not has_checkpoint(record.folder):
-        raise UserError(
-            f"--resume: {record.folder} holds a result but no checkpoint to go on from: {ANEW}"
-        )
-    return None
-
-
-def set_up(config: Config, record: RunRecord, held: contextlib.ExitStack) -> Run:
+def set_up(
+    config: Config, record: RunRecord, held: contextlib.ExitStack, processes: Processes = ALONE
+) -> Run:
     """Everything that training needs, and the run's folder, begun anew or taken up again.
 
     Nothing in the folder is touched before all else has succeeded. `held` keeps what is to be
     closed in the end, the folder's lock too.
     """
-    hardware = find_hardware(config.device, config.gpu_num, config.amp, config.deterministic)
-    data = load_data(config, decode_once=True)
+    hardware = find_hardware(
+        config.device, config.gpu_num, config.amp, config.deterministic, processes
+    )
+    data = processes.in_turn(lambda: load_data(config, decode_once=True))
     phases = phases_of(config)
     options = own_options(config, data)
-    torch.manual_seed(config.seed)
-    model = build_model(
-        config.arch, len(data.classes), config.weights, False, config.image_size, config.boostlu
-    ).to(hardware.device)
-    _check_last_batch(config, phases[-1], model, len(data.train))
-    state = build_state(config, data, options, model, phases[0], [])
-    history = None
-    if config.audit == "labels":
-        history = LabelHistory(len(data.train), len(data.classes), hardware.device)
-    board = TensorBoard(record.folder) if config.tensorboard else None
-    if board:
-        held.callback(board.close)
-    lock(record.folder, held)
-    about = _about(config, data, options)
-    found = _checkpoint_to_resume(config, record, about["data"])
-    run = Run(config, record, hardware, data, options, phases, state, board=board, history=history)
+    model = processes.in_turn(lambda: _new_model(config, len(data.classes), hardware))
+    _check_last_batch(config, phases[-1], model, len(data.train), processes)
+    state = build_state(config, data, options, model, phases[0], [], processes)
+    run = Run(config, record, hardware, data, options, phases, state, processes=processes)
+    if processes.is_first:
+        _add_witnesses(run, held)
+    processes.once(lambda: lock(record.folder, held))
+    facts = about(config, data, options)
+    found = processes.once(lambda: checkpoint_to_resume(config, record, facts["data"]))
     if found:
         _take_up(run, found)
+    processes.once(lambda: _open_record(run, found, facts))
+    return run
+
+
+def _new_model(config: Config, num_classes: int, hardware: Hardware) -> ImageClassifier:
+    """The model as it starts, on the device."""
+    torch.manual_seed(config.seed)
+    model = build_model(
+        config.arch, num_classes, config.weights, False, config.image_size, config.boostlu
+    )
+    if config.sync_bn and hardware.device.type == "cpu":
+        raise UserError("--sync_bn: PyTorch has it on GPUs alone: leave it out here")
+    if config.sync_bn:
+        model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
+    return model.to(hardware.device)
+
+
+def _add_witnesses(run: Run, held: contextlib.ExitStack) -> None:
+    """What watches the run, where it is asked for."""
+    train, device = run.data.train, run.hardware.device
+    if run.config.audit == "labels":
+        run.history = LabelHistory(len(train), len(run.data.classes), device)
+    if run.config.tensorboard:
+        run.board = TensorBoard(run.record.folder)
+        held.callback(run.board.close)
+
+
+def _open_record(run: Run, found: Checkpoint | None, facts: dict[str, Any]) -> None:
+    """Begin the record of the run, or go on with it; `facts`: what config.json tells."""
+    record = run.record
+    if found:
         run.earlier = "result" if is_there(record.folder / SUMMARY) else ""
     elif is_started(record.folder):
         run.earlier = "run"
@@ -172,20 +172,10 @@ def set_up(config: Config, record: RunRecord, held: contextlib.ExitStack) -> Run
         clear_evidence(record.folder)
     if run.earlier:
         record.hold()
-    record.write_config(config.settings(), str(hardware), about, bool(found))
+    if run.processes.size > 1:
+        facts = {**facts, "processes": run.processes.size}
+    record.write_config(run.config.settings(), str(run.hardware), facts, bool(found))
     _say_what_is_trained(run, found)
-    return run
-
-
-def _about(config: Config, data: Data, options: dict[str, Any]) -> dict[str, Any]:
-    """What config.json tells of the data, and of the options that come from it."""
-    prints = data.fingerprint()
-    if options.get("prior") is not None:
-        prints["prior"] = hashlib.sha256(repr(options["prior"]).encode()).hexdigest()[:16]
-    about: dict[str, Any] = {"data": prints, "drawn": data.drawn, "skipped": data.skipped}
-    if "expected_positives" in options and config.expected_positives is None:
-        about["expected_positives"] = options["expected_positives"]
-    return about
 
 
 def _say_what_is_trained(run: Run, found: Checkpoint | None) -> None:
@@ -204,19 +194,6 @@ def _say_what_is_trained(run: Run, found: Checkpoint | None) -> None:
         record.say("there is nothing to resume: starting")
 
 
-def _checkpoint_to_resume(
-    config: Config, record: RunRecord, prints: dict[str, str]
-) -> Checkpoint | None:
-    """The checkpoint in the folder, if it is to be resumed."""
-    if config.overwrite or not has_checkpoint(record.folder):
-        return None
-    _check_resume_is_asked(config, record.folder)  # the run may have come between
-    _check_same_settings(config, record)
-    _check_same_audit(config, record.folder)
-    _check_same_data(prints, record)
-    return read_checkpoint(record.folder)
-
-
 def _take_up(run: Run, found: Checkpoint) -> None:
     """Go on from a checkpoint. Raises UserError where it is of another run."""
     named = {phase.name: phase for phase in run.phases}
@@ -224,11 +201,12 @@ def _take_up(run: Run, found: Checkpoint) -> None:
         raise found.misfit()
     if named[found.phase] != run.state.phase:
         run.state = build_state(
-            run.config, run.data, run.options, run.state.model, named[found.phase], []
-        )
+            run.config, run.data, run.options, run.state.model, named[found.phase], [],
+            run.processes,
+        )  # fmt: skip
     run.state.take(found)
     if run.is_last_phase:
-        _restore_best(run)
+        run.processes.once(lambda: _restore_best(run))
 
 
 def _restore_best(run: Run) -> None:
@@ -248,76 +226,12 @@ def _restore_best(run: Run) -> None:
         raise UserError(f"--resume: {lost}: {ANEW}")
 
 
-def _check_resume_is_asked(config: Config, folder: Path) -> None:
-    if not config.resume:
-        raise UserError(
-            f"{folder} holds a run already: add --resume to go on with it, "
-            "--overwrite to start anew, or another --exp_name"
-        )
-
-
-def _check_same_settings(config: Config, record: RunRecord) -> None:
-    """Raise UserError if a setting that changes results is not what the run was started with."""
-    try:
-        saved = read_config(record.folder / "config.json")
-    except UserError as error:
-        raise UserError(f"--resume: {error}: {ANEW}") from None
-    differ = [
-        name
-        for name, f in FLAGS.items()
-        if f.metadata["names_run"]
-        and getattr(config, name) != getattr(saved, name)
-        and not (name == "num_epochs" and _may_go_on(config, saved.num_epochs))
-    ]
-    if differ:
-        before, now = (
-            " ".join(f"--{name} {written(getattr(settings, name))}" for name in differ)
-            for settings in (saved, config)
-        )
-        raise UserError(
-            f"--resume: {record.folder} has {before}, not {now}: give what "
-            "it has (--config RUN/config.json does), or another --exp_name"
-        )
-
-
-def _check_same_audit(config: Config, folder: Path) -> None:
-    """Raise UserError where some epochs would have what the others lack."""
-    saved = read_config(folder / "config.json").audit
-    if saved != config.audit:
-        raise UserError(
-            f"--resume: {folder} has --audit {saved}, not {config.audit}: give what it has, or "
-            "--overwrite to start anew"
-        )
-
-
-def _may_go_on(config: Config, saved: int) -> bool:
-    """Whether a run of so many epochs may be continued to these: its epochs would be the same."""
-    counts_on_them = "num_epochs" in options_of(config.mod_scheme)
-    return config.num_epochs >= saved > 0 and not counts_on_them
-
-
-def _check_same_data(now: dict[str, str], record: RunRecord, but: str = "") -> None:
-    """Raise UserError if classes, images, labels or prior are not those the run was started with.
-
-    `now`: their digests; the one called `but` may differ.
-    """
-    before = record.read_config()["environment"].get("data")
-    if before is None:  # a run of an earlier version
-        return
-    known = before if isinstance(before, dict) else {}
-    differ = [name for name in now if known.get(name) != now[name] and name != but]
-    if differ:
-        raise UserError(
-            f"--resume: {', '.join(differ)} are not those that {record.folder} was started with: "
-            "restore them, or give another --exp_name"
-        )
-
-
 def _check_last_batch(
-    config: Config, phase: Phase, model: ImageClassifier, num_images: int
+    config: Config, phase: Phase, model: ImageClassifier, num_images: int, processes: Processes
 ) -> None:
     """Raise UserError where batch norm would see a single value a channel and fail."""
-    alone = phase.bsize == 1 or num_images % phase.bsize == 1
+    sizes = {min(phase.bsize, num_images), num_images % phase.bsize} - {0}
+    alone = any(min(processes.lengths(size)) <= 1 for size in sizes)
     trains = not (phase.is_linear or config.freeze_feature_extractor)
     normalised = any(isinstance(module, nn.BatchNorm2d) for module in model.backbone.modules())
     if alone and trains and normalised and model.places == 1:

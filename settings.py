@@ -208,6 +208,9 @@ class Config:
     num_epochs: int = _training(
         10, "passes over the training images; 0: the linear phase alone", _whole
     )
+    sync_bn: bool = _training(
+        False, "batch norm over the whole mini-batch where several GPUs share it", boolean
+    )
     early_stop_drop: float = _training(
         3.0, "stop once val mAP is this far below its best; 100: never", number(above=0, high=100)
     )
@@ -229,6 +232,9 @@ class Config:
     gpu_num: int = _run(0, "which GPU", number(int, 0, 1024))
     deterministic: bool = _run(
         False, "the same weights every time on a GPU too, more slowly", boolean
+    )
+    compile: bool = _run(
+        False, "compile the network first: minutes at the start, then faster steps", boolean
     )
     save_path: str = _run("./results", "folder of the runs", words.path, "FOLDER")
     exp_name: str = _run("from the settings", "the run's folder there", words.folder_name, "NAME")

@@ -7,6 +7,8 @@ import os
 import signal
 from collections.abc import Iterator
 
+from launch import launch
+
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _STOPPING, _NEW_LINE = "stopping at the next step; once more stops at once", "\n"
 _received = 0  # the first stop signal, 0 before it
@@ -66,5 +68,7 @@ def _receive(number: int, frame: object) -> None:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # worker ends by the same signal
     if not _waits:
         raise KeyboardInterrupt(number)
+    if not launch().is_first:
+        return
     with contextlib.suppress(OSError):  # it may have ended the reader of a pipe
         os.write(2, f"{_NEW_LINE * os.isatty(2)}{_STOPPING}\n".encode())

@@ -6,8 +6,9 @@ Letters in shapes: B images of a mini-batch, N of a split, K classes, D features
 from __future__ import annotations
 
 import contextlib
-import signal
+import dataclasses
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from torch.utils.data import DataLoader
 
 import stopping
 from checkpoint import State, read_best
-from cli import UserError
+from cli import ToldElsewhere, UserError
 from config import Config, read_config
 from data.labels import share_annotated
 from evaluation import evaluate
@@ -32,13 +33,15 @@ from label_history import LabelHistory
 from loaders import BatchOrder, Purpose, batches, epoch_rng, progress
 from losses import assume_negative_loss
 from models import ImageClassifier, build_model
+from processes import joined
 from record import RunRecord
-from run import Run, finished, set_up
+from resuming import finished
+from run import Run, set_up
+from telling import epoch_line, kept, learning_rate, not_finite_loss, result_line, stopped
 
 SUMMARIZED = (
     "dataset", "mod_scheme", "delta_rel", "optimizer", "lr", "bsize", "seed", "num_epochs",
 )  # fmt: skip
-NAMED = 16  # images that a message names at most
 
 
 def run_train(config: Config) -> dict[str, Any]:
@@ -47,31 +50,41 @@ def run_train(config: Config) -> dict[str, Any]:
     A finished run is not trained again under `resume`. Raises UserError for whatever the user
     can mend; KeyboardInterrupt leaves a run that `resume` continues from its last epoch.
     """
-    record = RunRecord(config.run_dir)
-    summary = finished(config, record)
-    if summary is not None:
-        print(_result_line(summary))
-        return summary
     with contextlib.ExitStack() as held:
         held.enter_context(explained(config.bsize, config.image_size, config.num_workers))
+        processes = held.enter_context(joined(config.device))
+        if processes.restarts and not config.overwrite:
+            config = dataclasses.replace(config, resume=True)
+        record = RunRecord(config.run_dir)
+        summary = processes.once(lambda: finished(config, record))
+        if summary is not None:
+            print(result_line(summary))
+            return summary
         with stopping.at_next_step():
-            run = set_up(config, record, held)
-        try:
-            with stopping.at_next_step():
-                _train(run)
-                return _test(run)
-        except KeyboardInterrupt as stop:
-            with contextlib.suppress(UserError):  # Ctrl-C may have ended the reader of a pipe too
-                record.say(f"stopped{_by(stop)}, {_kept(run)}")
+            run = set_up(config, record, held, processes)
+        with _noted(run), stopping.at_next_step():
+            _train(run)
+            return _test(run)
+
+
+@contextlib.contextmanager
+def _noted(run: Run) -> Iterator[None]:
+    """Note in the run's log how it ends, where that is before it is finished."""
+    record = run.record
+    try:
+        yield
+    except (KeyboardInterrupt, Exception) as end:
+        if not run.processes.is_first:
             raise
-        except UserError as error:
-            with contextlib.suppress(UserError):  # the log may be what cannot be written
-                record.note(f"failed: {error}")
-            raise UserError(f"{error}; {_kept(run)}") from error
-        except Exception as error:
-            with contextlib.suppress(UserError):
-                record.note(f"failed: {type(error).__name__}: {error}")
-            raise
+        with contextlib.suppress(UserError):  # the log may be what cannot be written, and Ctrl-C
+            if isinstance(end, KeyboardInterrupt):  # may have ended the reader of a pipe too
+                record.say(stopped(run, end))
+            else:
+                name = "" if isinstance(end, UserError) else f"{type(end).__name__}: "
+                record.note(f"failed: {name}{end}")
+        if isinstance(end, UserError) and not isinstance(end, ToldElsewhere):
+            raise UserError(f"{end}; {kept(run)}") from end
+        raise
 
 
 def train_one_epoch(
@@ -88,14 +101,19 @@ def train_one_epoch(
     becomes of every label. Raises NotFinite.
     """
     state.net.train()
-    order = images.batch_sampler
+    order, device = images.batch_sampler, hardware.device
     assert isinstance(order, BatchOrder)
-    order.epoch = epoch
-    audit, watch = LabelAudit(hardware.device), LossWatch()
-    for x, index in progress(batches(images, hardware.device), len(images), f"epoch {epoch}"):
-        observed, human = state.labels.observed(index), state.labels.human(index)
+    order.epoch, processes = epoch, order.processes
+    audit, watch = LabelAudit(device), LossWatch()
+    steps = progress(batches(images, device), len(images), f"epoch {epoch}")
+    for (x, _), places in zip(steps, order.whole(), strict=True):
+        if flips is not None:
+            x = flip(x, processes.own(torch.rand(len(places), generator=flips) < 0.5))
         with hardware.autocast():
-            logits = state.net(x if flips is None else flip(x, flips)).float()
+            own = state.forward(x).float()
+        logits = processes.gather(own, processes.lengths(len(places)))
+        index = places.to(device, non_blocking=True)
+        observed, human = state.labels.observed(index), state.labels.human(index)
         out = state.scheme(logits, observed, epoch=epoch, index=index)
         watch.see(out.loss)
         state.optimizer.zero_grad(set_to_none=True)
@@ -113,9 +131,9 @@ def train_one_epoch(
     return audit.result(order.num_images, found, state.labels.false_negatives())
 
 
-def flip(images: Tensor, rng: torch.Generator) -> Tensor:
-    """The images [B, 3, H, W], each flipped left-right with probability 0.5."""
-    chosen = (torch.rand(len(images), generator=rng) < 0.5).to(images.device, non_blocking=True)
+def flip(images: Tensor, chosen: Tensor) -> Tensor:
+    """The images [B, 3, H, W], those that are `chosen`, bool [B], flipped left-right."""
+    chosen = chosen.to(images.device, non_blocking=True)
     return torch.where(chosen[:, None, None, None], images.flip(-1), images)
 
 
@@ -139,13 +157,13 @@ def _train(run: Run) -> None:
     for phase in run.phases_left:
         run.begin(phase)
         while not run.is_trained:
-            _keep(run, _run_epoch(run))
+            run.state.rows.append(_run_epoch(run))
+            run.processes.once(lambda: _keep(run))
 
 
-def _keep(run: Run, row: dict[str, Any]) -> None:
-    """Write down a finished epoch, of which this is the row of metrics.csv."""
+def _keep(run: Run) -> None:
+    """Write down the epoch that has just been finished."""
     state, record = run.state, run.record
-    state.rows.append(row)
     is_best = run.best_epoch == state.epoch
     if is_best and not run.is_last_phase:
         state.keep_head()
@@ -153,9 +171,9 @@ def _keep(run: Run, row: dict[str, Any]) -> None:
     if is_best and run.is_last_phase:
         state.save_model(record.folder / BEST, run.data.classes)
     record.write_metrics(state.rows)
-    record.say(_epoch_line(run, row))
+    record.say(epoch_line(run, state.rows[-1]))
     if run.board:
-        run.board.write(row, len(state.rows))
+        run.board.write(state.rows[-1], len(state.rows))
 
 
 def _run_epoch(run: Run) -> dict[str, Any]:
@@ -164,18 +182,20 @@ def _run_epoch(run: Run) -> dict[str, Any]:
     epoch, start = state.epoch + 1, time.perf_counter()
     augments = config.flip and not state.phase.is_linear
     flips = epoch_rng(config.seed, epoch, Purpose.FLIPS) if augments else None
-    torch.manual_seed(epoch_rng(config.seed, epoch, Purpose.LAYERS).initial_seed())
+    layers = epoch_rng(config.seed, epoch, Purpose.LAYERS)
+    torch.manual_seed(layers.initial_seed() + run.processes.rank)
     try:
         audit = train_one_epoch(
             state, run.loaders["train"], epoch, flips, run.hardware, run.history
         )
     except NotFinite as error:
-        raise UserError(_not_finite_loss(run, epoch, error)) from None
+        raise UserError(not_finite_loss(run, epoch, error)) from None
+    run.processes.share_buffers(state.net)
     trained = time.perf_counter() - start
     if names := not_finite(state.model.state_dict()):
         raise UserError(
             f"epoch {epoch} left numbers that are not finite in {', '.join(names[:3])} "
-            f"({len(names)} tensors): lower {_lr(run)}"
+            f"({len(names)} tensors): lower {learning_rate(run)}"
         )
     _learn_from_predictions(run, epoch)
     return {
@@ -198,59 +218,27 @@ def _learn_from_predictions(run: Run, epoch: int) -> None:
         state.scheme.after_epoch(epoch, logits.sigmoid(), state.labels.all_observed())
 
 
-def _lr(run: Run) -> str:
-    """The flag that says how fast this phase learns, and its value."""
-    name = "--linear_lr" if run.state.phase.is_linear and run.config.linear_init else "--lr"
-    return f"{name} (it is {getattr(run.config, name[2:]):g})"
-
-
-def _not_finite_loss(run: Run, epoch: int, error: NotFinite) -> str:
-    """What the user is told of a loss that is no number: where, in which images, what to do."""
-    order = run.loaders["train"].batch_sampler
-    assert isinstance(order, BatchOrder)
-    names = run.data.train.names[list(order)[error.step - 1]]
-    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-    return (
-        f"epoch {epoch}, step {error.step} of {len(order)}: the loss is {error.loss}: lower "
-        f"{_lr(run)}, or look at the images of the mini-batch ({', '.join(names[:NAMED])}{more})"
-    )
-
-
-def _kept(run: Run) -> str:
-    """What a run that ends early leaves, and how to go on."""
-    state = run.state
-    if state.kept:
-        how = "--resume instead of --overwrite" if run.config.overwrite else "--resume"
-        last = state.rows[state.kept - 1]
-        which = f" of the {last['phase']} phase" if len(run.phases) > 1 else ""
-        kept = f"epochs 1 to {last['epoch']}{which} are kept"
-        return f"{kept}: the same command with {how} goes on"
-    stands = ", the earlier run stands" if run.earlier == "run" else ""
-    return f"no epoch is finished yet{stands}: the same command starts anew"
-
-
-def _by(stop: KeyboardInterrupt) -> str:
-    return f" by {signal.Signals(stop.args[0]).name}" if stop.args else ""
-
-
 def _validate(run: Run) -> dict[str, float | None]:
     """Val mAP on the clean and on the observed labels, each None where there are none."""
     scores = evaluate(run.state.net, run.loaders["val"], run.hardware).numpy()
     val = run.data.val
     kinds = (("val_map", val.truth), ("val_map_observed", val.observed_or_negative))
-    return {
-        name: mean_average_precision(scores, labels)[0]
-        if labels is not None and share_annotated(labels)
-        else None
-        for name, labels in kinds
-    }
+    return run.processes.once(
+        lambda: {
+            name: mean_average_precision(scores, labels)[0]
+            if labels is not None and share_annotated(labels)
+            else None
+            for name, labels in kinds
+        }
+    )
 
 
 def _test(run: Run) -> dict[str, Any]:
     """Test the last and the best weights, and write down what the run ends with."""
     config, rows, start = run.config, run.state.phase_rows, time.perf_counter()
-    run.take_over()
-    best = read_best(run.record.folder)
+    processes = run.processes
+    processes.once(run.take_over)
+    best = processes.once(lambda: read_best(run.record.folder))
     if best.epoch != run.best_epoch:
         raise UserError(
             f"{best.path} is of epoch {best.epoch}, not of the best, {run.best_epoch}, whose "
@@ -278,37 +266,23 @@ def _test(run: Run) -> dict[str, Any]:
         **({"test_map_groups": groups} if groups else {}),
         "test_ap": {name: _or_none(value) for name, value in ap_of},
     }
-    draw_curves(run.state.rows, best.epoch, config.exp_name, run.record.folder / "curves.png")
-    run.record.say(_result_line(summary))
-    run.record.write_summary(summary)  # the last: it says that the run is finished
+    processes.once(lambda: _write_result(run, summary))
     return summary
+
+
+def _write_result(run: Run, summary: dict[str, Any]) -> None:
+    curves, best = run.record.folder / "curves.png", summary["best_epoch"]
+    draw_curves(run.state.rows, best, run.config.exp_name, curves)
+    run.record.say(result_line(summary))
+    run.record.write_summary(summary)  # the last: it says that the run is finished
 
 
 def _test_map(run: Run) -> tuple[float, np.ndarray]:
     """mAP on the test split, and AP [K]."""
     scores = evaluate(run.state.net, run.loaders["test"], run.hardware).numpy()
-    return mean_average_precision(scores, run.data.test.best_known)
+    return run.processes.once(lambda: mean_average_precision(scores, run.data.test.best_known))
 
 
 def _or_none(value: float) -> float | None:
     """The value, or None for NaN, which JSON has not."""
     return None if np.isnan(value) else value
-
-
-def _result_line(summary: dict[str, Any]) -> str:
-    return f"Test mAP : {summary['test_map']:.3f} when trained until epoch {summary['best_epoch']}"
-
-
-def _epoch_line(run: Run, row: dict[str, Any]) -> str:
-    """A finished epoch, for people; `*` marks the best so far."""
-    phase = run.state.phase
-    line = (
-        f"{'linear ' * phase.is_linear}epoch {row['epoch']:>2}/{phase.epochs}  "
-        f"loss {row['train_loss']:.4f}  val mAP {row[run.config.chosen_by]:5.2f}"
-        f"{'*' if run.best_epoch == row['epoch'] else ' '}"
-    )
-    if row["selected"]:
-        line += f"  {row['selected']:,} labels selected"
-    if row["selected_precision"] is not None:
-        line += f", {row['selected_precision']:.0%} truly positive"
-    return f"{line}  {row['seconds']:.1f} s"

@@ -41,7 +41,7 @@ def new_state(optimizer="adam", seed=0, phase=TUNED, rows=()):
     scaler = torch.amp.GradScaler("cpu", enabled=False)
     labels = LabelStore(HUMAN, None)
     made = kinds[optimizer](groups, **options)
-    return State(phase, model, model, scheme, made, scaler, labels, list(rows))
+    return State(phase, model, model, model, scheme, made, scaler, labels, list(rows))
 
 
 def train(state, epochs=1):

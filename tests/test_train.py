@@ -474,7 +474,7 @@ def run_with(rows, folder, *flags):
     config = tiny.settings(folder, folder, *flags)
     phases = phases_of(config)
     named = [{"phase": phases[-1].name, **row} for row in rows]
-    state = State(phases[-1], *[None] * 6, rows=named)
+    state = State(phases[-1], *[None] * 7, rows=named)
     return training.Run(config, *[None] * 3, options={}, phases=phases, state=state)
 
 
@@ -663,12 +663,18 @@ def test_a_missing_picture_stops_the_run_in_one_line(tmp_path):
         assert "\n" not in str(caught.value)
 
 
-def test_flips_are_drawn_for_half_of_the_images():
-    images = torch.arange(1000 * 3 * 2 * 4).view(1000, 3, 2, 4)
-    flipped = training.flip(images, torch.Generator().manual_seed(0))
-    changed = (flipped != images).flatten(1).any(1)
-    assert 400 < changed.sum() < 600
-    assert torch.equal(flipped[changed], images[changed].flip(-1))
+def test_the_chosen_images_are_flipped():
+    images = torch.arange(3 * 3 * 2 * 4).view(3, 3, 2, 4)
+    flipped = training.flip(images, torch.tensor([True, False, True]))
+    assert torch.equal(flipped[[0, 2]], images[[0, 2]].flip(-1))
+    assert torch.equal(flipped[1], images[1])
+
+
+def test_flips_are_drawn_for_half_of_the_images(monkeypatch, tmp_path):
+    drawn = []
+    monkeypatch.setattr(training, "flip", lambda x, chosen: drawn.append(chosen) or x)
+    tiny.train("digits", tmp_path, "--num_epochs", "1", "--ss_frac_train", "0.2", "--flip")
+    assert 200 < torch.cat(drawn).sum() < 280, "of 480"
 
 
 def test_load_run_gives_the_best_model_ready_to_use(folder, tmp_path):

@@ -1,0 +1,78 @@
+"""What processes make together: `torchrun --nproc_per_node=N -m tests.together FOLDER OUT`
+
+Trains the folder with every scheme, batch norms in evaluation mode, and writes what each step saw
+and what was left in the end: `tests/test_processes.py` compares numbers of processes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+import train as training
+from evaluation import evaluate
+from losses import SCHEMES
+from processes import Processes, joined
+from record import RunRecord
+from run import Run, set_up
+from tests import tiny
+
+EPOCHS = 3
+# a last mini-batch of one image, which all but one process go without
+COMMON = ("--bsize", "6", "--optimizer", "sgd", "--lr", "0.01", "--num_epochs", str(EPOCHS))
+OPTIONS = {"EM+APL": ("--apl_start", "1"), "CSL": ("--topk", "1")}
+
+
+def run_of(folder: Path, out: Path, scheme: str, processes: Processes, held: Any) -> Run:
+    """The run of that scheme, ready to train."""
+    more = ("--mod_scheme", scheme, "--exp_name", scheme, *COMMON, *OPTIONS.get(scheme, ()))
+    config = tiny.settings(folder, out, *more)
+    run = set_up(config, RunRecord(config.run_dir), held, processes)
+    run.begin(run.phases[0])
+    return run
+
+
+def witnessed(run: Run) -> dict[str, Any]:
+    """Losses and selections of every step, and all that is left after the last epoch."""
+    state, steps = run.state, []
+
+    def keep(module: nn.Module, given: Any, out: Any) -> None:
+        chosen = None if out.selected is None else out.selected.clone()
+        steps.append({"loss": out.loss.detach().clone(), "selected": chosen})
+
+    state.scheme.register_forward_hook(keep)
+    for _ in range(EPOCHS):
+        state.rows.append(training._run_epoch(run))
+    scores = {
+        name: evaluate(state.net, run.loaders[name], run.hardware)
+        for name in ("predict", "val", "test")
+    }
+    return {
+        "steps": steps,
+        "scores": scores,
+        "weights": state.model.state_dict(),
+        "scheme": state.scheme.state_dict(),
+        "labels": state.labels.state_dict(),
+        "rows": [{name: row[name] for name in row if name not in TIMES} for row in state.rows],
+    }
+
+
+TIMES = ("images_per_s", "seconds")
+
+
+def main(folder: Path, out: Path) -> None:
+    """Write what the schemes made, a file a process."""
+    norm = nn.BatchNorm2d
+    norm.train = lambda self, mode=True: nn.Module.train(self, False)  # type: ignore[method-assign]
+    with joined("cpu") as processes, contextlib.ExitStack() as held:
+        found = {name: witnessed(run_of(folder, out, name, processes, held)) for name in SCHEMES}
+        torch.save(found, out / f"{processes.rank}.pt")
+
+
+if __name__ == "__main__":
+    main(*map(Path, sys.argv[1:]))
