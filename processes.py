@@ -129,6 +129,20 @@ def joined(device: str) -> Iterator[Processes]:
         yield ALONE
         return
     on_gpu = device != "cpu" and torch.cuda.device_count() > 0
-    dist.init_process_group("cpu:gloo,cuda:nccl" if on_gpu else "gloo", timeout=_PATIENCE)
+    dist.init_process_group(
+        "cpu:gloo,cuda:nccl" if on_gpu else "gloo",
+        store=_meeting_place(place), rank=place.rank, world_size=place.size, timeout=_PATIENCE,
+    )  # fmt: skip
     yield Processes(**vars(place))
     dist.destroy_process_group()  # where an error passes, the others may no longer answer
+
+
+def _meeting_place(place: Launch) -> dist.Store:
+    """Where the processes find each other.
+
+    torchrun keeps it when it starts them anew, with the addresses of those that are dead. Of
+    several machines each counts the restarts by itself, so there they cannot be told apart.
+    """
+    store, _, _ = next(iter(dist.rendezvous("env://")))
+    on_one_machine = place.local_size == place.size
+    return dist.PrefixStore(f"restart {place.restarts if on_one_machine else 0}", store)
