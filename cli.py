@@ -11,13 +11,13 @@ import os
 import re
 import signal
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from inspect import cleandoc
 from io import TextIOWrapper
 from typing import Any, NoReturn
 
 import stopping
-from launch import first_alone_talks
+from launch import first_alone_talks, launch
 
 
 class UserError(ValueError):
@@ -29,6 +29,17 @@ class UserError(ValueError):
 
 class ToldElsewhere(UserError):
     """A mistake that another of the processes that train together tells the user."""
+
+
+@contextlib.contextmanager
+def same_for_all() -> Iterator[None]:
+    """Within this, all processes that train together make the same mistake: the first one tells."""
+    try:
+        yield
+    except UserError as error:
+        if launch().is_first:
+            raise
+        raise ToldElsewhere(str(error)) from None
 
 
 class Parser(argparse.ArgumentParser):

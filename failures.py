@@ -9,18 +9,18 @@ from collections.abc import Iterator
 
 import torch
 
-from cli import ToldElsewhere, UserError
+from cli import UserError
 
 _NO_MEMORY = re.compile(r"out of memory|can't allocate memory|not enough memory|ALLOC_FAILED", re.I)
 _NO_WORKER = re.compile(r"DataLoader worker \(pid|shared memory|open files|unable to mmap", re.I)
-_NO_PEER = re.compile(r"gloo|nccl|connection (closed|reset|refused)", re.I)
+_NO_COMPILER = re.compile(r"C\+\+ compiler|C compiler|working triton", re.I)
 _SHORTAGES = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN)
 _NOT_DETERMINISTIC = re.compile(r"(\S+) does not have a deterministic implementation")
 
 
 @contextlib.contextmanager
 def explained(bsize: int, image_size: int, num_workers: int) -> Iterator[None]:
-    """Turn lack of memory, dead loader workers, dead peers and the like into a UserError.
+    """Turn lack of memory, dead loader workers and the like into a UserError.
 
     The arguments are the settings that it advises to lower. What it does not know passes.
     """
@@ -39,8 +39,10 @@ def explained(bsize: int, image_size: int, num_workers: int) -> Iterator[None]:
                 "a process that reads images has died, or found no memory: lower --num_workers "
                 f"(it is {num_workers}; 0 reads in the main process) ({short})"
             ) from error
-        if _NO_PEER.search(said) and torch.distributed.is_initialized():
-            raise ToldElsewhere(f"another process of this run has ended ({short})") from error
+        if _NO_COMPILER.search(said):
+            raise UserError(
+                f"--compile: PyTorch finds no compiler to do so here: leave it out ({short})"
+            ) from error
         if found := _NOT_DETERMINISTIC.search(said):
             raise UserError(
                 f"--deterministic: PyTorch has no deterministic {found[1]} on this device: "

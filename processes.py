@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import re
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ from cli import ToldElsewhere, UserError
 from launch import Launch, launch
 
 _PATIENCE = datetime.timedelta(days=2)  # the first process may decode a whole data set before
+_NO_PEER = re.compile(r"gloo|nccl|connection (closed|reset)", re.I)
 T = TypeVar("T")
 
 
@@ -123,7 +125,10 @@ ALONE = Processes()
 
 @contextlib.contextmanager
 def joined(device: str) -> Iterator[Processes]:
-    """This process among those that torchrun has started; `device`: auto, cpu or cuda."""
+    """This process among those that torchrun has started; `device`: auto, cpu or cuda.
+
+    Raises ToldElsewhere once another of them has ended: torchrun says so, or it has done itself.
+    """
     place = launch()
     if place.size == 1:
         yield ALONE
@@ -133,8 +138,17 @@ def joined(device: str) -> Iterator[Processes]:
         "cpu:gloo,cuda:nccl" if on_gpu else "gloo",
         store=_meeting_place(place), rank=place.rank, world_size=place.size, timeout=_PATIENCE,
     )  # fmt: skip
-    yield Processes(**vars(place))
-    dist.destroy_process_group()  # where an error passes, the others may no longer answer
+    ended = False
+    try:
+        yield Processes(**vars(place))
+        ended = True
+    except RuntimeError as error:
+        if _NO_PEER.search(str(error)):
+            raise ToldElsewhere("another process of this run has ended") from error
+        raise
+    finally:
+        if ended or not on_gpu:  # NCCL would wait for the others, who may no longer answer
+            dist.destroy_process_group()
 
 
 def _meeting_place(place: Launch) -> dist.Store:

@@ -55,6 +55,12 @@ def test_an_operation_that_is_never_deterministic_is_named():
         fail_with(RuntimeError(said))
 
 
+def test_a_missing_compiler_is_named():
+    said = "InvalidCxxCompiler: No working C++ compiler found in torch._inductor.config.cpp.cxx"
+    with pytest.raises(UserError, match="--compile: PyTorch finds no compiler"):
+        fail_with(RuntimeError(said))
+
+
 @pytest.mark.parametrize("error", [RuntimeError("a fault of ours"), KeyError("x"), ValueError("y")])
 def test_a_fault_of_ours_passes(error):
     with pytest.raises(type(error)) as caught:

@@ -25,6 +25,7 @@ from tests import tiny
 EPOCHS = 3
 # a last mini-batch of one image, which all but one process go without
 COMMON = ("--bsize", "6", "--optimizer", "sgd", "--lr", "0.01", "--num_epochs", str(EPOCHS))
+LEFT_OUT = ("phase", "images_per_s", "seconds")
 OPTIONS = {"EM+APL": ("--apl_start", "1"), "CSL": ("--topk", "1")}
 
 
@@ -45,24 +46,23 @@ def witnessed(run: Run) -> dict[str, Any]:
         chosen = None if out.selected is None else out.selected.clone()
         steps.append({"loss": out.loss.detach().clone(), "selected": chosen})
 
+    def scores() -> dict[str, Any]:
+        splits = ("predict", "val", "test")
+        return {name: evaluate(state.net, run.loaders[name], run.hardware) for name in splits}
+
+    untrained = scores()
     state.scheme.register_forward_hook(keep)
     for _ in range(EPOCHS):
         state.rows.append(training._run_epoch(run))
-    scores = {
-        name: evaluate(state.net, run.loaders[name], run.hardware)
-        for name in ("predict", "val", "test")
-    }
     return {
+        "untrained": untrained,
         "steps": steps,
-        "scores": scores,
+        "scores": scores(),
         "weights": state.model.state_dict(),
         "scheme": state.scheme.state_dict(),
         "labels": state.labels.state_dict(),
-        "rows": [{name: row[name] for name in row if name not in TIMES} for row in state.rows],
+        "rows": [{name: row[name] for name in row if name not in LEFT_OUT} for row in state.rows],
     }
-
-
-TIMES = ("images_per_s", "seconds")
 
 
 def main(folder: Path, out: Path) -> None:
