@@ -569,18 +569,22 @@ def _ceil_share(rate: float, count: int) -> int:
 
 def _largest(loss: Tensor, candidates: Tensor, k: Tensor, at_most: int) -> Tensor:
     """Mark the k candidates with the largest loss, bool [B, K]; `at_most` bounds k on the host."""
-    on_host = k.device.type == "cpu"  # there k is known at once, and need not be found by sorting
-    if on_host:
-        at_most = int(k)
+    known = _known(k)
+    at_most = at_most if known is None else known
     if at_most == 0:
         return torch.zeros_like(candidates)
     scores = loss.detach().masked_fill(~candidates, -math.inf).flatten()
-    largest = scores.topk(at_most, sorted=not on_host).values
-    threshold = largest.min() if on_host else largest.gather(0, (k - 1).clamp(min=0).view(1))
+    largest = scores.topk(at_most, sorted=known is None).values
+    threshold = largest.gather(0, (k - 1).clamp(min=0).view(1)) if known is None else largest.min()
     above = scores > threshold
     ties = scores == threshold
     first_ties = ties & (ties.cumsum(0) <= k - above.sum())
     return (above | first_ties).view_as(candidates)
+
+
+def _known(k: Tensor) -> int | None:
+    """The value of k where nothing has to be waited for to know it: on a CPU."""
+    return int(k) if k.device.type == "cpu" else None
 
 
 def _precise(logits: Tensor) -> Tensor:

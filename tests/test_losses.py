@@ -17,6 +17,13 @@ LARGE_LOSS = ("LL-R", "LL-Ct", "LL-Cp")
 PAPER = ("AN", *LARGE_LOSS)
 
 
+@pytest.fixture(autouse=True, params=["on a CPU", "as on a GPU"])
+def way_to_select(request, monkeypatch):
+    """Both ways to find the largest losses: how many they are is known, or not asked for."""
+    if request.param == "as on a GPU":
+        monkeypatch.setattr(losses, "_known", lambda k: None)
+
+
 def logit(f):
     return math.log(f / (1 - f))
 
