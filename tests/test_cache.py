@@ -152,6 +152,39 @@ def test_of_processes_that_start_together_one_makes_the_rows(tmp_path):
 
 
 @needs_fork
+def test_of_four_that_start_together_the_one_that_makes_them_is_killed(tmp_path):
+    """In the middle of its work: another of them makes the rows, and all that live have them."""
+    path, log = tmp_path / "rows.npy", tmp_path / "log"
+    barrier = multiprocessing.get_context("fork").Barrier(4)
+
+    def slowly():
+        with log.open("a") as file:
+            file.write(f"{os.getpid()}\n")
+        for batch in in_batches()():
+            yield batch
+            time.sleep(0.2)
+
+    def want():
+        barrier.wait(30)
+        assert torch.equal(on_disk(path, 100, slowly), ROWS)
+
+    processes = {process.pid: process for process in (child(want) for _ in range(4))}
+    while not list(tmp_path.glob(".rows.npy.*.tmp")):
+        time.sleep(0.01)
+    maker = int(log.read_text())
+    os.kill(maker, signal.SIGKILL)
+    for process in processes.values():
+        process.join(30)
+    assert processes.pop(maker).exitcode == -signal.SIGKILL
+    assert [process.exitcode for process in processes.values()] == [0, 0, 0]
+    first, second = map(int, log.read_text().split())
+    assert first == maker
+    assert second in processes, "one of the others, once"
+    assert torch.equal(on_disk(path, 100, never), ROWS)
+    assert names_in(tmp_path) == ["log", "rows.lock", "rows.npy"]
+
+
+@needs_fork
 def test_without_locks_two_writers_do_not_mix(tmp_path, monkeypatch):
     """On a disk that knows none, a second writer begins while the first is half way."""
     monkeypatch.setattr(data.cache, "locked", lambda path, wait: contextlib.nullcontext())
