@@ -98,6 +98,23 @@ def test_a_run_goes_on_exactly(tmp_path, optimizer):
     assert first.labels.observed(torch.arange(6)).sum() > HUMAN.sum()
 
 
+@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
+@pytest.mark.parametrize(("there", "here"), [(True, None), (None, True), (True, False)])
+def test_a_run_goes_on_on_another_device(tmp_path, optimizer, there, here):
+    """On a GPU the optimizer is fused, on a CPU it is not: to go on, it is as it is here."""
+    first = train(new_state(optimizer), 2)
+    for group in first.optimizer.param_groups:
+        group["fused"] = there
+    first.save(tmp_path)
+    second = new_state(optimizer, seed=1)
+    for group in second.optimizer.param_groups:
+        group["fused"] = here
+    take_up(second, tmp_path)
+    assert {group["fused"] for group in second.optimizer.param_groups} == {here}
+    assert everything(second) == everything(first)
+    train(second, 1)
+
+
 def test_nothing_there_is_no_checkpoint(tmp_path):
     assert read_checkpoint(tmp_path) is None
 

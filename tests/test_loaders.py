@@ -362,6 +362,21 @@ def test_workers_change_nothing_but_the_speed(files):
     assert (np.random.get_state()[1].tolist(), random.getstate()) == states[1:]
 
 
+@pytest.mark.filterwarnings("ignore:.*pin_memory")
+def test_workers_read_large_rows_where_a_gpu_waits_for_them(tmp_path):
+    """From memory, or from a file that all of them map."""
+    np.save(
+        tmp_path / "rows.npy", np.arange(5 * 3 * 160 * 160, dtype=np.uint8).reshape(5, 3, 160, -1)
+    )
+    mapped = torch.from_numpy(np.load(tmp_path / "rows.npy", mmap_mode="c"))
+    for rows, pin, workers in (
+        (mapped, True, 2), (mapped.clone(), True, 2), (mapped, False, 0), (mapped[:, :, :9], True, 0),
+    ):  # fmt: skip
+        loader = make_loader(Array(rows), BatchOrder(5, 2), 2, pin)
+        assert loader.num_workers == min(workers, len(os.sched_getaffinity(0)))
+        assert torch.equal(torch.cat([images for images, _ in batches(loader, CPU)]), rows)
+
+
 def read_until_an_error(files, num_workers):
     """The index of the batches before the error, its class and its words; nothing is kept."""
     loader = make_loader(files, BatchOrder(11, 4), num_workers, pin=False)

@@ -695,6 +695,24 @@ def test_a_gpu_trains_in_every_precision(folder, tmp_path, amp):
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 @pytest.mark.parametrize("scheme", SCHEMES)
+def test_no_step_waits_for_the_gpu(folder, tmp_path, monkeypatch, scheme):
+    """From the beginning of an epoch until what it summed up is read."""
+
+    class Watched(training.LabelAudit):
+        def __init__(self, device):
+            super().__init__(device)
+            torch.cuda.set_sync_debug_mode("error")
+
+        def result(self, *args):
+            torch.cuda.set_sync_debug_mode("default")
+            return super().result(*args)
+
+    monkeypatch.setattr(training, "LabelAudit", Watched)
+    tiny.train(folder, tmp_path, "--device", "cuda", "--mod_scheme", scheme, "--flip", "true")
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("scheme", SCHEMES)
 def test_deterministic_runs_on_a_gpu_are_the_same_stopped_or_not(
     folder, tmp_path, monkeypatch, scheme
 ):
