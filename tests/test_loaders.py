@@ -369,9 +369,9 @@ def test_workers_read_large_rows_where_a_gpu_waits_for_them(tmp_path):
         tmp_path / "rows.npy", np.arange(5 * 3 * 160 * 160, dtype=np.uint8).reshape(5, 3, 160, -1)
     )
     mapped = torch.from_numpy(np.load(tmp_path / "rows.npy", mmap_mode="c"))
-    for rows, pin, workers in (
-        (mapped, True, 2), (mapped.clone(), True, 2), (mapped, False, 0), (mapped[:, :, :9], True, 0),
-    ):  # fmt: skip
+    small = mapped[:, :, :9]
+    cases = [(mapped, True, 2), (mapped.clone(), True, 2), (mapped, False, 0), (small, True, 0)]
+    for rows, pin, workers in cases:
         loader = make_loader(Array(rows), BatchOrder(5, 2), 2, pin)
         assert loader.num_workers == min(workers, len(os.sched_getaffinity(0)))
         assert torch.equal(torch.cat([images for images, _ in batches(loader, CPU)]), rows)
