@@ -1,4 +1,4 @@
-"""What a set of the size of OpenImages V3 costs: python -m benchmarks.scale --out scale.json
+"""What a set of the size of OpenImages V3 costs: python -m benchmarks.openimages --out openimages.json
 
 Makes up metadata of that size in the official format, without pictures. Prints, and writes with
 --out: seconds and peak memory of the formatting, memory of the labels and of LL-Cp's corrections,
@@ -165,7 +165,7 @@ def _measured(measure: Callable[..., dict[str, Any]], arguments: Sequence[Any]) 
 def main(argv: Sequence[str]) -> None:
     """Measure what a set of the size of OpenImages V3 costs, on made-up metadata."""
     count = cli.number(int, 10)
-    parser = cli.Parser(prog="python -m benchmarks.scale", description=main.__doc__)
+    parser = cli.Parser(prog="python -m benchmarks.openimages", description=main.__doc__)
     parser.add_argument("--images", type=count, default=3_400_000, help="(%(default)s)")
     parser.add_argument("--classes", type=count, default=5000, help="(%(default)s)")
     parser.add_argument("--rows", type=count, default=30_000_000, help="of labels (%(default)s)")
@@ -174,7 +174,7 @@ def main(argv: Sequence[str]) -> None:
     parser.add_argument("--folder", type=Path, help="for 3 GB of files, removed at the end")
     add_out(parser)
     args = parser.parse_args(argv)
-    place = Path(tempfile.mkdtemp(prefix="scale-", dir=args.folder))
+    place = Path(tempfile.mkdtemp(prefix="openimages-", dir=args.folder))
     folder = place / "openimages"
     try:
         make_release(folder, args.images, args.classes, args.rows)
