@@ -1,4 +1,4 @@
-"""What a set of the size of OpenImages V3 costs: python -m benchmarks.openimages --out openimages.json
+"""What a set of the size of OpenImages V3 costs: python -m benchmarks.openimages
 
 Makes up metadata of that size in the official format, without pictures. Prints, and writes with
 --out: seconds and peak memory of the formatting, memory of the labels and of LL-Cp's corrections,
