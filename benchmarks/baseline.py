@@ -118,7 +118,7 @@ def train_one_epoch(
         loss, corrected = modified_loss(logits, labels, scheme, rate)
         if scheme == "LL-Cp":
             rows, columns = corrected.cpu().nonzero(as_tuple=True)
-            loader.dataset.labels[place[rows], columns] = 1
+            labels_of(loader)[place[rows], columns] = 1
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -127,6 +127,13 @@ def train_one_epoch(
         images += len(x)
     np.concatenate(predictions)
     return images
+
+
+def labels_of(loader: DataLoader) -> Tensor:
+    """The labels that the images come with, float [N, K]."""
+    images = loader.dataset
+    assert isinstance(images, Photographs | Pictures)
+    return images.labels
 
 
 def modified_loss(

@@ -44,7 +44,9 @@ def _pixels(rng: np.random.RandomState) -> np.ndarray:
     pixels = 128 + rows * slope[0] + columns * slope[1]
     for size in (4, 16, 64, 256, 1024, 2048):  # of a spot, in 2048ths of the height
         noise = rng.randint(0, 256, (max(HEIGHT * size // 2048, 2), WIDTH * size // 2048 + 1, 3))
-        spots = Image.fromarray(noise.astype(np.uint8)).resize((WIDTH, HEIGHT), Image.BICUBIC)
+        spots = Image.fromarray(noise.astype(np.uint8)).resize(
+            (WIDTH, HEIGHT), Image.Resampling.BICUBIC
+        )
         pixels = pixels + (np.asarray(spots, np.float32) - 128) * (4 / size) ** 0.4
     return pixels.clip(0, 255).astype(np.uint8)
 

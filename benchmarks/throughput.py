@@ -18,7 +18,6 @@ time that is neither forward, backward nor the optimizer's step, on a CPU.
 from __future__ import annotations
 
 import contextlib
-import shlex
 import sys
 import tempfile
 import time
@@ -144,7 +143,7 @@ class Synthetic:
 def measure(run: Run, pairs: int, seconds: float) -> dict[str, Any]:
     """Images per second of the plain loop, of ours, and of ours without reading any image."""
     ours = partial(train_ours, run, run.loaders["train"])
-    epochs = {
+    epochs: dict[str, Callable[[], int]] = {
         "baseline": plain_epoch(run),
         "ours": ours,
         "synthetic": partial(train_ours, run, Synthetic(run)),
@@ -249,7 +248,6 @@ def main(argv: Sequence[str]) -> None:
         run = start(args, Path(place), held)
         config = run.config
         about = {
-            "command": shlex.join(argv),
             "device": str(run.hardware),
             **{name: getattr(config, name) for name in (*PASSED_ON, "optimizer")},
             "dataset": args.dataset,
