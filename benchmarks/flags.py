@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import cli
+import words
 
 
 def add_number(
@@ -26,8 +27,6 @@ def add_number(
     parse: Any = cli.number(kind, low, high)
     each, shown, rule = "", str(default), parse.rule
     if isinstance(default, tuple):
-        import words
-
         each, shown, parse = "each ", ",".join(map(str, default)), words.numbers(parse)
     tail = "" if default is None else f"; {shown}"
     parser.add_argument(

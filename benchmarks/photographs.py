@@ -14,7 +14,7 @@ from data.observe import observe_labels
 
 SUFFIXES = (".jpg", ".jpeg")
 WIDTH, HEIGHT = 640, 480
-_QUALITY = 90
+_QUALITY, _SMOOTH = 90, Image.Resampling.BICUBIC
 _SHARE_POSITIVE = 0.035  # of the labels: 2.8 an image of 80 classes, as in COCO
 _NUM_VAL = 8  # images of the official val set, which nothing here measures
 
@@ -42,7 +42,7 @@ def _pixels(rng: np.random.RandomState) -> np.ndarray:
     slope = rng.uniform(-80, 80, (2, 3))
     rows, columns = np.mgrid[-0.5 : 0.5 : HEIGHT * 1j, -0.5 : 0.5 : WIDTH * 1j][..., None]
     pixels = 128 + rows * slope[0] + columns * slope[1]
-    for size in (4, 16, 64, 256, 1024, 2048):  # of a spot, in 2048ths of the height
+    for size in (4, 16, 64, 256, 1024, 2048):  # spots to 2048 pixels
         noise = rng.randint(0, 256, (max(HEIGHT * size // 2048, 2), WIDTH * size // 2048 + 1, 3))
         spots = Image.fromarray(noise.astype(np.uint8)).resize(
             (WIDTH, HEIGHT), Image.Resampling.BICUBIC

@@ -33,6 +33,7 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 import cli
+import words
 from benchmarks import baseline
 from benchmarks.flags import add_images, add_number, add_pairs
 from benchmarks.output import add_out, publish
@@ -53,23 +54,28 @@ _SIDE = 8192  # of the matrices whose product shows what a GPU can do
 _TIMES = 20
 
 
-def start(args: Namespace, place: Path, held: contextlib.ExitStack) -> Run:
-    """Our run, ready for its first step, in the folder `place`."""
-    words = ["--save_path", str(place), "--data_root", str(place), "--exp_name", "run"]
+def start(
+    args: Namespace, place: Path, held: contextlib.ExitStack, more: Sequence[str] = ()
+) -> Run:
+    """Our run, ready for its first step, in the folder `place`; `more` flags are main.py's."""
+    given = ["--save_path", str(place), "--data_root", str(place), "--exp_name", "run"]
     if args.dataset == "photographs":
-        made = photographs(args.images) if args.images else make_photographs(place / "made", _MADE)
-        folder = make_folder(place / "set", made, args.count, args.classes)
+        if args.images:
+            paths = photographs(args.images)
+        else:
+            paths = make_photographs(place / "made", min(args.count, _MADE))
+        folder = make_folder(place / "set", paths, args.count, args.classes)
         val_frac = max(0.02, 1.5 / args.count)  # one image at least
-        words += ["--dataset", str(folder), "--use_pretrained", "false"]
-        words += ["--val_frac", str(val_frac)]
+        given += ["--dataset", str(folder), "--use_pretrained", "false"]
+        given += ["--val_frac", str(val_frac)]
     else:
-        words += ["--dataset", "digits"]
+        given += ["--dataset", "digits"]
     for name in PASSED_ON:
         if getattr(args, name) is not None:
-            words += [f"--{name}", str(getattr(args, name))]
-    words += ["--compile"] * args.compile
+            given += [f"--{name}", str(getattr(args, name))]
+    given += ["--compile"] * args.compile
     with contextlib.redirect_stdout(sys.stderr):
-        config = parse_args(words)
+        config = parse_args([*given, *more])
         run = set_up(config, RunRecord(config.run_dir), held)
         run.begin(run.phases[-1])
     return run
@@ -222,7 +228,8 @@ def parse_flags(argv: Sequence[str]) -> Namespace:
     help = "training and val images of photographs; pictures are taken again if fewer"
     add_number(parser, "--count", help, 1024, 8, 10**6)
     add_number(parser, "--classes", "of photographs", 80, 2, 10**5)
-    parser.add_argument("--arch", metavar="NAME", help="backbone, as in main.py (by the data set)")
+    help = "backbone, as in main.py (by the data set)"
+    parser.add_argument("--arch", type=words.backbone, metavar="NAME", help=help)
     add_number(parser, "--image_size", "pixels, as in main.py", None, 8, 4096)
     add_number(parser, "--bsize", "images in a mini-batch, as in main.py", None, 2, 2**20)
     add_number(parser, "--num_workers", "processes that read images, of both", 4, 0, 256)
