@@ -108,25 +108,27 @@ def train_one_epoch(
     scheme: str,
     rate: float,
     device: torch.device,
-) -> int:
-    """Take every image once; the result is their number. `rate` of the unobserved labels: large."""
+) -> tuple[float, np.ndarray]:
+    """Take every image once; the mean loss, and the predictions, float [N, K].
+
+    `rate`: the share of the unobserved labels whose loss is large. Those of LL-Cp become positive
+    in the labels that come with the images.
+    """
     net.train()
-    predictions, total, images = [], 0.0, 0
+    losses, predictions = [], []
     for x, labels, place in loader:
         x, labels = x.to(device), labels.to(device)
         logits = net(x)
-        loss, corrected = modified_loss(logits, labels, scheme, rate)
+        loss, large = modified_loss(logits, labels, scheme, rate)
         if scheme == "LL-Cp":
-            rows, columns = corrected.cpu().nonzero(as_tuple=True)
+            rows, columns = large.cpu().nonzero(as_tuple=True)
             labels_of(loader)[place[rows], columns] = 1
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        total += loss.item() * len(x)
+        losses.append(loss.item())
         predictions.append(logits.detach().sigmoid().cpu().numpy())
-        images += len(x)
-    np.concatenate(predictions)
-    return images
+    return float(np.mean(losses)), np.concatenate(predictions)
 
 
 def labels_of(loader: DataLoader) -> Tensor:

@@ -111,7 +111,8 @@ def plain_epoch(run: Run) -> Callable[[], int]:
 
     def epoch() -> int:
         with baseline.pytorch_defaults():
-            return baseline.train_one_epoch(net, optimizer, loader, scheme, rate, device)
+            done = baseline.train_one_epoch(net, optimizer, loader, scheme, rate, device)
+        return len(done[1])
 
     return epoch
 
