@@ -4,6 +4,7 @@ Measures forward and backward on random logits and labels, of which 1 % are posi
 be negative and the others not annotated; in turn with binary_cross_entropy_with_logits of the same
 logits against ready-made targets. LL-* select what delta_rel 0.2 does in epoch 10, and half of the
 unobserved labels ("rate 0.5"). A table with a row an image (ROLE, EM+APL) has the mini-batch's.
+A CPU is brought into its fastest state before (`pairs.settle`), for all alike.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import cli
 import recipes
 from benchmarks.flags import add_number, add_pairs
 from benchmarks.output import add_out, publish
-from benchmarks.pairs import alternate, median, ratio_of, seconds_of
+from benchmarks.pairs import alternate, median, ratio_of, seconds_of, settle
 from losses import SCHEMES, Scheme, build_scheme, options_of
 
 EPOCH = 10
@@ -50,6 +51,7 @@ def random_labels(num_images: int, num_classes: int, device: torch.device) -> Te
 def measure(num_images: int, num_classes: int, pairs: int) -> dict[str, Any]:
     """Milliseconds of the cross-entropy and of each scheme, with their ratio."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    settle()
     torch.manual_seed(0)
     logits = torch.randn(num_images, num_classes, device=device, requires_grad=True)
     observed = random_labels(num_images, num_classes, device)

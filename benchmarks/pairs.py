@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
+
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # in malloc.h
 
 
 def alternate(measures: Mapping[str, Callable[[], float]], pairs: int) -> dict[str, list[float]]:
@@ -57,6 +61,21 @@ def synchronize() -> None:
 
     if torch.cuda.is_available():
         torch.cuda.synchronize()
+
+
+def settle() -> None:
+    """Bring a CPU into one state, whatever is measured first: for steps of a few milliseconds.
+
+    The C library of Linux keeps what is freed, up to 32 MB a piece: fresh pages cost more than a
+    cross-entropy. And on some CPUs PyTorch's log1p is ten times slower until a power was taken.
+    """
+    import torch
+
+    with contextlib.suppress(OSError, AttributeError):  # another system has another library
+        library = ctypes.CDLL("libc.so.6")
+        library.mallopt(_TRIM_THRESHOLD, 2**30)
+        library.mallopt(_MMAP_THRESHOLD, 2**25)
+    torch.full((1000,), 0.3).pow(torch.full((1000,), 0.7))
 
 
 def compared(baseline: Sequence[float], ours: Sequence[float]) -> dict[str, Any]:

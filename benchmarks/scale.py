@@ -8,7 +8,8 @@ them for the record, draws the official split and keeps bytes. `images_per_s` is
 this takes, `label_bytes` the memory of an image's labels, observed and true.
 
 classes: what a step of LL-R costs beside the network, on a mini-batch of 64: labels, loss, its
-gradient and, in ours alone, the audit of the labels. The baseline's labels come with the batch.
+gradient and, in ours alone, the audit of the labels. The baseline's labels come with the batch. A
+CPU is brought into its fastest state before (`pairs.settle`).
 
 pixels: JPEGs read in the main process, forward and backward of --arch, mini-batches of 8.
 """
@@ -32,7 +33,7 @@ import words
 from benchmarks import baseline
 from benchmarks.flags import add_number, add_pairs
 from benchmarks.output import add_out, publish
-from benchmarks.pairs import compared, rates
+from benchmarks.pairs import compared, rates, settle
 from benchmarks.photographs import make_photographs, random_labels
 from config import parse_args
 from data.formatted import Formatted, Part, array_path, write_formatted
@@ -101,6 +102,7 @@ def load_ours(folder: Path) -> tuple[LabelStore, int]:
 def of_classes(num_classes: int, args: Namespace, place: Path) -> dict[str, Any]:
     """Labels, loss and audit of so many classes."""
     device = find_hardware().device
+    settle()
     truth = random_labels(np.random.RandomState(0), NUM_IMAGES, num_classes)
     observed = observe_labels(truth, 1, 0, 1200)
     store = LabelStore(observed, truth * 2 - 1, device)

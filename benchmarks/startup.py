@@ -1,7 +1,8 @@
 """How long it takes until something happens: python -m benchmarks.startup
 
 Measures fresh processes, in turn: `python main.py --help`, the imports of torch, torchvision and
-sklearn alone, which nobody can avoid, and a run of digits until its first training step is taken.
+sklearn alone, and a run of digits until its first training step is taken. Its surplus over the
+imports may be below zero: a run imports sklearn once it has predictions to measure.
 """
 
 from __future__ import annotations
