@@ -190,6 +190,7 @@ def test_the_throughput_benchmark_trains_both_on_the_same_digits(tmp_path):
     with contextlib.ExitStack() as held:
         run = throughput.start(args, tmp_path, held, few)
         found = throughput.measure(run, pairs=2, seconds=0)
+        assert throughput.share_outside_the_step(run, lambda: 1) == 1
         plain = throughput.plain_images(run)
         assert len(plain) == len(run.data.train) == 48
         assert torch.equal(plain.labels, torch.from_numpy(run.data.train.observed).float())
@@ -197,6 +198,7 @@ def test_the_throughput_benchmark_trains_both_on_the_same_digits(tmp_path):
         normal = (pixels - run.state.model.mean) / run.state.model.std
         torch.testing.assert_close(plain.images, normal, rtol=0, atol=1e-5)
     assert_compared(found, found["baseline_images_per_s"], 2)
+    assert 0 < found["share_outside_the_step"] < 0.7, "nearly all is the network"
     assert found["training_gflops_per_image"] == pytest.approx(0.1648, rel=0.01)
 
 
@@ -270,6 +272,7 @@ def test_the_scale_benchmark_has_a_row_for_every_value(tmp_path, capsys):
         assert [row["value"] for row in found[axis]] == some
         for row in found[axis]:
             assert_compared(row, row["baseline_images_per_s"], 1)
+    assert {row["ratio"] for axis in values for row in found[axis]} != {1}, "two ways, not one"
     # 80 classes: two tables of floats; two of bytes and one of corrections
     assert found["images"][0]["label_bytes"] == {"baseline": 640, "ours": 240}
 
