@@ -19,8 +19,17 @@ def add_out(parser: cli.Parser) -> None:
 
 def publish(result: Mapping[str, Any], out: Path | None) -> None:
     """Print the result, after the machine that it is from, and write it to the file."""
-    machine = f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores"
-    text = json.dumps({"machine": machine, **result}, indent=2)
+    text = json.dumps({"machine": _machine(), **result}, indent=2)
     print(text)
     if out:
         out.write_text(text + "\n")
+
+
+def _machine() -> str:
+    """The processor, and the GPU with the version of PyTorch where there is one."""
+    import torch  # after what was measured: nothing of it pays for this
+
+    parts = [platform.processor() or platform.machine(), f"{os.cpu_count()} cores"]
+    if torch.cuda.is_available():
+        parts += [torch.cuda.get_device_name(), f"torch {torch.__version__}"]
+    return ", ".join(parts)

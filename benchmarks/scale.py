@@ -1,191 +1,225 @@
-"""What a set of the size of OpenImages V3 costs: python -m benchmarks.scale --out scale.json
+"""How the cost of training grows: python -m benchmarks.scale
 
-Makes up metadata of that size in the official format, without pictures. Prints, and writes with
---out: seconds and peak memory of the formatting, memory of the labels and of LL-Cp's corrections,
-milliseconds of a mini-batch's labels, seconds until a training process could take its first step.
+Three axes, each with the others at their defaults; a plain baseline beside ours, in turn.
+
+images: from the formatted files of N images and 80 classes to labels in memory and an order of the
+images. The baseline loads the arrays, draws a split and keeps floats; ours checks them, digests
+them for the record, draws the official split and keeps bytes. `images_per_s` is N by the time that
+this takes, `label_bytes` the memory of an image's labels, observed and true.
+
+classes: what a step of LL-R costs beside the network, on a mini-batch of 64: labels, loss, its
+gradient and, in ours alone, the audit of the labels. The baseline's labels come with the batch. A
+CPU is brought into its fastest state before (`pairs.settle`).
+
+pixels: JPEGs read in the main process, forward and backward of --arch, mini-batches of 8.
 """
 
 from __future__ import annotations
 
-import contextlib
-import multiprocessing
-import resource
-import shutil
 import sys
 import tempfile
-import time
+from argparse import Namespace
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import default_collate
 
 import cli
+import words
+from benchmarks import baseline
+from benchmarks.flags import add_number, add_pairs
 from benchmarks.output import add_out, publish
+from benchmarks.pairs import compared, rates, settle
+from benchmarks.photographs import make_photographs, random_labels
+from config import parse_args
+from data.formatted import Formatted, Part, array_path, write_formatted
+from data.observe import observe_labels
+from datasets import load_data
+from hardware import find_hardware
+from instrumentation import LabelAudit
+from label_store import LabelStore
+from loaders import BadImage, BatchOrder, ImageFiles
+from losses import assume_negative_loss, build_scheme
+from models import build_model
 
-SUBSETS = {"train": 1.0, "validation": 0.0125, "test": 0.0375}  # images, as a share of train's
-BATCH = 256
-
-
-def make_release(folder: Path, images: int, classes: int, rows: int) -> None:
-    """Write a release with these numbers in `folder`: ids, classes and answers are random.
-
-    Some classes are thousands of times as frequent as others, some images have 20 times the labels
-    of others.
-    """
-    release = folder / "2017_11"
-    release.mkdir(parents=True)
-    names = [f"/m/{column:05x}" for column in range(classes)]
-    (release / "classes-trainable.txt").write_text("".join(f"{name}\n" for name in names))
-    described = (f"{name},Class {column}\n" for column, name in enumerate(names))
-    (release / "class-descriptions.csv").write_text("".join(described))
-    frequency = 1 / np.arange(1, classes + 1)
-    rng = np.random.default_rng(0)
-    for subset, share in SUBSETS.items():
-        (folder / subset).mkdir()
-        (release / subset).mkdir()
-        with (release / subset / "annotations-human.csv").open("w") as file:
-            file.write("ImageID,Source,LabelName,Confidence\n")
-            for block in _blocks(rng, round(share * images), rows / images, frequency, names):
-                file.write(block)
+NUM_CLASSES, NUM_IMAGES = 80, 1024  # where they are not what grows
+BATCH, FEW = 64, 8  # images to a mini-batch, without and with their pixels
+EPOCH, DELTA_REL = 5, 0.2
+NUM_PICTURES = 16
+_NUM_VAL = 16
 
 
-def _blocks(
-    rng: np.random.Generator, images: int, per_image: float, frequency: np.ndarray, names: list[str]
-) -> Iterator[str]:
-    """The rows of a subset, a hundred thousand images at a time."""
-    ids = np.sort(rng.integers(0, 2**63, images))
-    for chunk in np.array_split(ids, max(images // 100_000, 1)):
-        weights = rng.lognormal(0, 0.8, len(chunk))
-        counts = rng.poisson(per_image * weights / np.exp(0.32)) + (rng.random(len(chunk)) < 0.1)
-        columns = rng.choice(len(names), counts.sum(), p=frequency / frequency.sum())
-        answers = rng.integers(0, 2, counts.sum()).tolist()
-        rows = zip(np.repeat(chunk, counts).tolist(), columns.tolist(), answers, strict=True)
-        yield "".join(f"{i:016x},verification,{names[k]},{answer}\n" for i, k, answer in rows)
+def of_images(num_images: int, args: Namespace, place: Path) -> dict[str, Any]:
+    """Setting up a set of so many images."""
+    folder = place / f"images{num_images}"
+    make_arrays(folder, num_images)
+    row = _row(args, lambda: len(load_plainly(folder)[0]), lambda: load_ours(folder)[1])
+    floats = load_plainly(folder)
+    store, kept = load_ours(folder)
+    plain = sum(table.nbytes for table in floats) / len(floats[0])
+    return {**row, "label_bytes": {"baseline": plain, "ours": store.nbytes() / kept}}
 
 
-def measure_prepare(folder: Path) -> dict[str, Any]:
-    """Format the release, as data.prepare does once pictures are there."""
-    from data.format_openimages import read_openimages
-    from data.labels import count
-    from data.prepare import write
-
-    formatted = read_openimages(folder, pictures_needed=False)
-    write(folder, formatted, ".", None)
-    labels = formatted.train.labels
-    annotated = count(labels, 1) + count(labels, -1)
-    return {"images": labels.shape[0], "labels": annotated, "classes": labels.shape[1]}
-
-
-def measure_labels(folder: Path, per_image: int) -> dict[str, Any]:
-    """Look labels up, and correct `per_image` of them for every image, as an epoch of LL-Cp."""
-    import torch
-
-    from data.formatted import labels_path, load_labels
-    from label_store import LabelStore
-
-    table = load_labels(labels_path(folder, "train", "labels"))
-    store, (num_images, num_classes) = LabelStore(table, table), table.shape
-    human = store.nbytes()
-    batches = torch.randperm(num_images).split(BATCH)
-    selected = [torch.zeros(BATCH, num_classes, dtype=torch.bool) for _ in range(64)]
-    for mask in selected:
-        columns = torch.rand(BATCH, num_classes).topk(per_image).indices
-        mask.scatter_(1, columns, True)
-
-    def look_up(place: int) -> None:
-        index = batches[place % len(batches)]
-        store.observed(index)
-        store.human(index)
-        store.truth(index)
-
-    def correct(place: int) -> None:
-        index = batches[place]
-        store.correct(index, selected[place % len(selected)][: len(index)])
-
-    before = _milliseconds(look_up, range(500))
-    correcting = _milliseconds(correct, range(len(batches)))
-    fresh = store.nbytes()
-    start = time.perf_counter()
-    look_up(0)
-    ordering = time.perf_counter() - start
-    corrections = int(store.corrections())
-    return {
-        "human_labels_MiB": human / 2**20,
-        "corrections": corrections,
-        "bytes_a_new_correction": (fresh - human) / corrections,
-        "bytes_a_correction": (store.nbytes() - human) / corrections,
-        "seconds_to_order_them_once_an_epoch": ordering,
-        "batch_ms_look_up": before,
-        "batch_ms_look_up_with_corrections": _milliseconds(look_up, range(500)),
-        "batch_ms_correct": correcting,
-        "threads": torch.get_num_threads(),
-    }
+def make_arrays(folder: Path, num_images: int) -> None:
+    """A formatted folder without the pictures."""
+    folder.mkdir()
+    rng = np.random.RandomState(0)
+    train, val = (
+        Part(np.array([f"{name}/{place:012}.jpg" for place in range(count)]),
+             random_labels(rng, count, NUM_CLASSES))
+        for name, count in (("train", num_images), ("val", _NUM_VAL))
+    )  # fmt: skip
+    observed = {"train": observe_labels(train.labels, 1, 0, 1200),
+                "val": observe_labels(val.labels, 1, 0, 1200)}  # fmt: skip
+    classes = tuple(f"class {column}" for column in range(NUM_CLASSES))
+    write_formatted(folder, Formatted(train, val, classes), ".", observed)
 
 
-def _milliseconds(step: Callable[[int], None], places: range) -> float:
-    """The median time of a step."""
-    times = []
-    for place in places:
-        start = time.perf_counter()
-        step(place)
-        times.append(time.perf_counter() - start)
-    return 1000 * float(np.median(times))
+def load_plainly(folder: Path) -> tuple[Tensor, Tensor]:
+    """The observed and the true labels of the training images, float [N, K]."""
+    arrays = [np.load(array_path(folder, "train", kind)) for kind in ("labels_obs", "labels")]
+    np.load(array_path(folder, "train", "images"))
+    order = np.random.RandomState(1200).permutation(len(arrays[0]))
+    train = np.sort(order[: len(order) - len(order) // 5])
+    observed, truth = (torch.from_numpy(array[train]).float() for array in arrays)
+    torch.randperm(len(train)).tolist()
+    return observed, truth
 
 
-def measure_start(folder: Path) -> dict[str, Any]:
-    """All that main.py does before the first step, with a small network."""
-    start = time.perf_counter()
-    from config import parse_args
-    from record import RunRecord
-    from run import set_up
-
-    words = f"--dataset openimages --arch resnet18 --use_pretrained false --mod_scheme LL-Cp \
-        --save_path {folder / 'results'} --exp_name run --data_root {folder.parent}"
-    config = parse_args(words.split())
-    with contextlib.ExitStack() as held, contextlib.redirect_stdout(sys.stderr):
-        set_up(config, RunRecord(config.run_dir), held)
-    return {"seconds_to_the_first_step": time.perf_counter() - start}
+def load_ours(folder: Path) -> tuple[LabelStore, int]:
+    """The labels of the training images, as a run keeps them, and how many images they are."""
+    data = load_data(parse_args(["--dataset", str(folder)]))
+    data.fingerprint()
+    train = data.train
+    next(iter(BatchOrder(len(train), BATCH, seed=0)))
+    return LabelStore(train.labels("observed"), train.truth), len(train)
 
 
-def _alone(measure: Callable[..., dict[str, Any]], *arguments: Any) -> dict[str, Any]:
-    """What it measures in a process of its own, with that process's time and peak memory."""
-    context = multiprocessing.get_context("spawn")
-    with context.Pool(1) as pool:
-        return pool.apply(_measured, (measure, arguments))
+def of_classes(num_classes: int, args: Namespace, place: Path) -> dict[str, Any]:
+    """Labels, loss and audit of so many classes."""
+    device = find_hardware().device
+    settle()
+    truth = random_labels(np.random.RandomState(0), NUM_IMAGES, num_classes)
+    observed = observe_labels(truth, 1, 0, 1200)
+    store = LabelStore(observed, truth * 2 - 1, device)
+    labels = torch.from_numpy(observed).float()
+    torch.manual_seed(0)
+    logits = torch.randn(BATCH, num_classes, device=device, requires_grad=True)
+    return _row(args, lambda: step_plainly(logits, labels), lambda: step_ours(logits, store))
 
 
-def _measured(measure: Callable[..., dict[str, Any]], arguments: Sequence[Any]) -> dict[str, Any]:
-    start = time.perf_counter()
-    found = measure(*arguments)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20  # Linux counts in KiB
-    return {**found, "seconds": time.perf_counter() - start, "peak_memory_GiB": peak}
+def step_plainly(logits: Tensor, labels: Tensor) -> int:
+    """The steps of an epoch of the plain loop, without a network; the number of images."""
+    rate = (EPOCH - 1) * DELTA_REL / 100
+    for index in torch.randperm(NUM_IMAGES).split(BATCH):
+        batch = default_collate([labels[place] for place in index.tolist()]).to(logits.device)
+        loss, _ = baseline.modified_loss(logits, batch, "LL-R", rate)
+        torch.autograd.grad(loss, logits)
+        loss.item()
+        logits.detach().sigmoid().cpu().numpy()
+    return NUM_IMAGES
+
+
+def step_ours(logits: Tensor, labels: LabelStore) -> int:
+    """The steps of an epoch of ours, without a network; the number of images."""
+    scheme = build_scheme("LL-R", num_classes=logits.shape[1], delta_rel=DELTA_REL)
+    audit = LabelAudit(logits.device)
+    for batch in BatchOrder(NUM_IMAGES, BATCH, seed=0):
+        index = torch.as_tensor(batch, device=logits.device)
+        observed, human = labels.observed(index), labels.human(index)
+        out = scheme(logits, observed, epoch=EPOCH, index=index)
+        torch.autograd.grad(out.loss, logits)
+        loss = assume_negative_loss(logits.detach(), human)
+        audit.update(out.loss, loss, human, labels.truth(index), out.selected)
+    audit.result(NUM_IMAGES, None, labels.false_negatives())
+    return NUM_IMAGES
+
+
+def of_pixels(size: int, args: Namespace, place: Path) -> dict[str, Any]:
+    """Reading and learning from images of that side."""
+    paths, hardware = make_photographs(place / f"pixels{size}", NUM_PICTURES), find_hardware()
+    plain = baseline.Photographs(paths, torch.zeros(NUM_PICTURES, NUM_CLASSES), size)
+    files = ImageFiles(paths[0].parent, np.array([path.name for path in paths]), size)
+    nets = [build_model(args.arch, NUM_CLASSES, image_size=size) for _ in range(2)]
+    plain_net, net = (net.to(hardware.device) for net in (baseline.Net(nets[0]), nets[1]))
+
+    def learn_plainly() -> int:
+        with baseline.pytorch_defaults():
+            for places in _places():
+                images = default_collate([plain[place][0] for place in places])
+                _learn(plain_net, plain_net(images.to(hardware.device)))
+        return NUM_PICTURES
+
+    def learn() -> int:
+        for places in _places():
+            images = _read(files, places)
+            with hardware.autocast():
+                logits = net(images.to(hardware.device))
+            _learn(net, logits.float())
+        return NUM_PICTURES
+
+    return _row(args, learn_plainly, learn)
+
+
+def _read(files: ImageFiles, places: list[int]) -> Tensor:
+    """A mini-batch, uint8 [B, 3, H, W]."""
+    batch = files.__getitems__(places)
+    assert not isinstance(batch, BadImage), "the pictures are ours"
+    return batch[0]
+
+
+def _places() -> Iterator[list[int]]:
+    return iter(BatchOrder(NUM_PICTURES, FEW, seed=0))
+
+
+def _learn(net: torch.nn.Module, logits: Tensor) -> None:
+    """A backward pass; no weight changes."""
+    assume_negative_loss(logits, torch.zeros_like(logits)).mean().backward()
+    net.zero_grad()
+
+
+def _row(args: Namespace, plainly: Callable[[], int], ours: Callable[[], int]) -> dict[str, Any]:
+    found = rates({"baseline": plainly, "ours": ours}, args.pairs, args.seconds)
+    return compared(found["baseline"], found["ours"])
+
+
+AXES: dict[str, Callable[[int, Namespace, Path], dict[str, Any]]] = {
+    "images": of_images,
+    "classes": of_classes,
+    "pixels": of_pixels,
+}
+
+
+def measure(args: Namespace) -> dict[str, Any]:
+    """A row for every value of every axis."""
+    found: dict[str, Any] = {axis: [] for axis in AXES}
+    for axis, of_value in AXES.items():
+        for value in getattr(args, axis):
+            with tempfile.TemporaryDirectory(prefix="scale-") as place:
+                found[axis].append({"value": value, **of_value(value, args, Path(place))})
+    return found
 
 
 def main(argv: Sequence[str]) -> None:
-    """Measure what a set of the size of OpenImages V3 costs, on made-up metadata."""
-    count = cli.number(int, 10)
+    """Measure how the cost of training grows with images, classes and pixels."""
     parser = cli.Parser(prog="python -m benchmarks.scale", description=main.__doc__)
-    parser.add_argument("--images", type=count, default=3_400_000, help="(%(default)s)")
-    parser.add_argument("--classes", type=count, default=5000, help="(%(default)s)")
-    parser.add_argument("--rows", type=count, default=30_000_000, help="of labels (%(default)s)")
-    parser.add_argument("--corrections", type=cli.number(int, 1), default=10,
-                        help="of each image, by LL-Cp (%(default)s)")  # fmt: skip
-    parser.add_argument("--folder", type=Path, help="for 3 GB of files, removed at the end")
+    images, classes, pixels = (1000, 10_000, 100_000), (20, 80, 312, 1000, 5000), (112, 224, 448)
+    add_number(parser, "--images", "sizes of the set", images, 20, 10**7)
+    add_number(parser, "--classes", "numbers of classes", classes, 2, 10**5)
+    add_number(parser, "--pixels", "sides of the images", pixels, 8, 4096)
+    help = "backbone of the pixels (%(default)s)"
+    parser.add_argument(
+        "--arch", type=words.backbone, default="resnet18", metavar="NAME", help=help
+    )
+    add_pairs(parser, pairs=3, seconds=1.0)
     add_out(parser)
     args = parser.parse_args(argv)
-    place = Path(tempfile.mkdtemp(prefix="scale-", dir=args.folder))
-    folder = place / "openimages"
-    try:
-        make_release(folder, args.images, args.classes, args.rows)
-        result = {
-            "prepare": _alone(measure_prepare, folder),
-            "labels": _alone(measure_labels, folder, args.corrections),
-            "start": _alone(measure_start, folder),
-        }
-    finally:
-        shutil.rmtree(place)
-    publish(result, args.out)
+    about = {"device": str(find_hardware()), "arch": args.arch, "pairs": args.pairs}
+    publish({**about, **measure(args)}, args.out)
 
 
 if __name__ == "__main__":

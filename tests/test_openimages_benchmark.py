@@ -3,13 +3,13 @@
 import json
 
 import cli
-from benchmarks import scale
+from benchmarks import openimages
 
 
 def test_the_benchmark_of_large_sets_runs_through(tmp_path, capsys):
     flags = ["--images", "600", "--classes", "40", "--rows", "4000", "--corrections", "2"]
-    out = tmp_path / "scale.json"
-    assert cli.run(scale.main, [*flags, "--folder", str(tmp_path), "--out", str(out)]) == 0
+    out = tmp_path / "openimages.json"
+    assert cli.run(openimages.main, [*flags, "--folder", str(tmp_path), "--out", str(out)]) == 0
     found = json.loads(out.read_text())
     assert found == json.loads(capsys.readouterr().out)
     assert found["prepare"]["classes"] == 40
