@@ -594,7 +594,7 @@ def _known(k: Tensor) -> int | None:
 
 
 def _kth_largest(scores: Tensor, k: int) -> Tensor:
-    """The k-th largest of the scores, a scalar; most are set aside by what a sample of them says."""
+    """The k-th largest score, a scalar; a sample tells which are too small to be among them."""
     sample = scores[::_STRIDE]
     likely = 3 * k // (2 * _STRIDE) + 16
     if likely < len(sample) // 4:

@@ -1,6 +1,6 @@
 """How the cost of training grows: python -m benchmarks.scale
 
-Three axes, each with the others at their defaults; a plain baseline beside ours, in turn.
+Four axes, each with the others at their defaults; a plain baseline beside ours, in turn.
 
 images: from the formatted files of N images and 80 classes to labels in memory and an order of the
 images. The baseline loads the arrays, draws a split and keeps floats; ours checks them, digests
@@ -12,10 +12,15 @@ gradient and, in ours alone, the audit of the labels. The baseline's labels come
 CPU is brought into its fastest state before (`pairs.settle`).
 
 pixels: JPEGs read in the main process, forward and backward of --arch, mini-batches of 8.
+
+processes: whole runs of main.py by torchrun, --arch on decoded images of 112 pixels, mini-batches
+of 32 in all. The baseline is one process. On a CPU each process has one thread.
 """
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
 import tempfile
 from argparse import Namespace
@@ -33,8 +38,8 @@ import words
 from benchmarks import baseline
 from benchmarks.flags import add_number, add_pairs
 from benchmarks.output import add_out, publish
-from benchmarks.pairs import compared, rates, settle
-from benchmarks.photographs import make_photographs, random_labels
+from benchmarks.pairs import alternate, compared, rates, settle
+from benchmarks.photographs import make_folder, make_photographs, random_labels
 from config import parse_args
 from data.formatted import Formatted, Part, array_path, write_formatted
 from data.observe import observe_labels
@@ -45,6 +50,7 @@ from label_store import LabelStore
 from loaders import BadImage, BatchOrder, ImageFiles
 from losses import assume_negative_loss, build_scheme
 from models import build_model
+from record import RunRecord
 
 NUM_CLASSES, NUM_IMAGES = 80, 1024  # where they are not what grows
 BATCH, FEW = 64, 8  # images to a mini-batch, without and with their pixels
@@ -182,6 +188,35 @@ def _learn(net: torch.nn.Module, logits: Tensor) -> None:
     net.zero_grad()
 
 
+def of_processes(number: int, args: Namespace, place: Path) -> dict[str, Any]:
+    """Runs of so many processes beside runs of one; the second of two epochs counts."""
+    folder = make_folder(place / "set", make_photographs(place / "made", 64), 400, NUM_CLASSES)
+    found = alternate(
+        {
+            "baseline": lambda: run_together(1, folder, args.arch),
+            "ours": lambda: run_together(number, folder, args.arch),
+        },
+        args.pairs,
+    )
+    return compared(found["baseline"], found["ours"])
+
+
+def run_together(number: int, folder: Path, arch: str) -> float:
+    """Images per second of a run of so many processes."""
+    flags = {"dataset": folder, "arch": arch, "use_pretrained": "false", "image_size": 112,
+             "bsize": 32, "num_epochs": 2, "early_stop_drop": 100, "mod_scheme": "LL-Cp",
+             "save_path": folder, "exp_name": "run", "data_root": folder,
+             "cache": "disk"}  # fmt: skip
+    words = [word for name, value in flags.items() for word in (f"--{name}", str(value))]
+    start = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    subprocess.run(
+        [*start, f"--nproc_per_node={number}", "main.py", "--overwrite", *words], check=True,
+        cwd=Path(__file__).parents[1], env={**os.environ, "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    return RunRecord(folder / "run").read_metrics()[-1]["images_per_s"]
+
+
 def _row(args: Namespace, plainly: Callable[[], int], ours: Callable[[], int]) -> dict[str, Any]:
     found = rates({"baseline": plainly, "ours": ours}, args.pairs, args.seconds)
     return compared(found["baseline"], found["ours"])
@@ -191,6 +226,7 @@ AXES: dict[str, Callable[[int, Namespace, Path], dict[str, Any]]] = {
     "images": of_images,
     "classes": of_classes,
     "pixels": of_pixels,
+    "processes": of_processes,
 }
 
 
@@ -205,13 +241,14 @@ def measure(args: Namespace) -> dict[str, Any]:
 
 
 def main(argv: Sequence[str]) -> None:
-    """Measure how the cost of training grows with images, classes and pixels."""
+    """Measure how the cost of training grows with images, classes, pixels and processes."""
     parser = cli.Parser(prog="python -m benchmarks.scale", description=main.__doc__)
     images, classes, pixels = (1000, 10_000, 100_000), (20, 80, 312, 1000, 5000), (112, 224, 448)
     add_number(parser, "--images", "sizes of the set", images, 20, 10**7)
     add_number(parser, "--classes", "numbers of classes", classes, 2, 10**5)
     add_number(parser, "--pixels", "sides of the images", pixels, 8, 4096)
-    help = "backbone of the pixels (%(default)s)"
+    add_number(parser, "--processes", "numbers of them", (2,), 1, 64)
+    help = "backbone of pixels and processes (%(default)s)"
     parser.add_argument(
         "--arch", type=words.backbone, default="resnet18", metavar="NAME", help=help
     )

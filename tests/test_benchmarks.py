@@ -262,8 +262,9 @@ def test_the_startup_benchmark_takes_the_differences(tmp_path, capsys, monkeypat
     assert difference > 0.1
 
 
-def test_the_scale_benchmark_has_a_row_for_every_value(tmp_path, capsys):
-    values = {"images": [40, 60], "classes": [5, 9], "pixels": [16]}
+def test_the_scale_benchmark_has_a_row_for_every_value(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(scale, "run_together", lambda number, folder, arch: 10.0 + number)
+    values = {"images": [40, 60], "classes": [5, 9], "pixels": [16], "processes": [2, 3]}
     words = [word for axis, some in values.items()
              for word in (f"--{axis}", ",".join(map(str, some)))]  # fmt: skip
     small = (*words, "--arch", "resnet8", "--pairs", "1", "--seconds", "0")
@@ -273,6 +274,7 @@ def test_the_scale_benchmark_has_a_row_for_every_value(tmp_path, capsys):
         for row in found[axis]:
             assert_compared(row, row["baseline_images_per_s"], 1)
     assert {row["ratio"] for axis in values for row in found[axis]} != {1}, "two ways, not one"
+    assert [row["ours_images_per_s"] for row in found["processes"]] == [12, 13]
     # 80 classes: two tables of floats; two of bytes and one of corrections
     assert found["images"][0]["label_bytes"] == {"baseline": 640, "ours": 240}
 
