@@ -11,8 +11,8 @@ as are bf16 and the channels-last layout. Without weights, in the epoch number 5
 
 `share_of_synthetic`: how much of the speed is left once images must be read.
 `share_of_matmul_rate`: the floating-point operations of the network's training, a second, as a
-share of what a square bf16 product reaches on this GPU. `share_outside_the_step`: the part of our
-time that is neither forward, backward nor the optimizer's step, on a CPU.
+share of what a square bf16 product reaches on this GPU. `share_of_time`: the parts of our time that
+go to forward, backward, the optimizer's step and all that is outside of these, on a CPU.
 """
 
 from __future__ import annotations
@@ -164,7 +164,7 @@ def measure(run: Run, pairs: int, seconds: float) -> dict[str, Any]:
         "share_of_synthetic": ratio_of(found["ours"], found["synthetic"])["ratio"],
         "training_gflops_per_image": rounded(flops / 1e9),
         **_beside_a_product(run.hardware.device, flops * speed["ours_images_per_s"]),
-        "share_outside_the_step": share_outside_the_step(run, ours),
+        "share_of_time": share_of_time(run, ours),
     }
 
 
@@ -191,31 +191,32 @@ def training_flops(run: Run) -> float:
     return counter.get_total_flops() / count
 
 
-def share_outside_the_step(run: Run, epoch: Callable[[], int]) -> float | None:
-    """The part of an epoch's time not spent in forward, backward and optimizer; None on a GPU.
+def share_of_time(run: Run, epoch: Callable[[], int]) -> dict[str, float] | None:
+    """The parts of an epoch's time that go to forward, backward, optimizer and the rest.
 
-    There, these only start what runs later.
+    None on a GPU: there, these only start what runs later.
     """
     if run.hardware.device.type == "cuda":
         return None
-    state, spent = run.state, [0.0]
+    state, spent = run.state, dict.fromkeys(("forward", "backward", "optimizer"), 0.0)
 
-    def timed(function: Callable) -> Callable:
+    def timed(part: str, function: Callable) -> Callable:
         def call(*arguments: Any, **options: Any) -> Any:
             begun = time.perf_counter()
             result = function(*arguments, **options)
-            spent[0] += time.perf_counter() - begun
+            spent[part] += time.perf_counter() - begun
             return result
 
         return call
 
     with (
-        mock.patch.object(state.net, "forward", timed(state.net.forward)),
-        mock.patch.object(Tensor, "backward", timed(Tensor.backward)),
-        mock.patch.object(state.optimizer, "step", timed(state.optimizer.step)),
+        mock.patch.object(state.net, "forward", timed("forward", state.net.forward)),
+        mock.patch.object(Tensor, "backward", timed("backward", Tensor.backward)),
+        mock.patch.object(state.optimizer, "step", timed("optimizer", state.optimizer.step)),
     ):
         whole = seconds_of(epoch)
-    return rounded(1 - spent[0] / whole)
+    shares = {part: rounded(seconds / whole) for part, seconds in spent.items()}
+    return {**shares, "outside": rounded(1 - sum(spent.values()) / whole)}
 
 
 def parse_flags(argv: Sequence[str]) -> Namespace:

@@ -181,7 +181,7 @@ def test_the_throughput_benchmark_on_photographs(tmp_path, capsys):
     assert_compared(found, found["baseline_images_per_s"], 1)
     assert found["synthetic_images_per_s"] > 0
     assert found["share_of_synthetic"] > 0
-    assert 0 < found["share_outside_the_step"] < 1
+    assert 0 < found["share_of_time"]["outside"] < 1
 
 
 def test_the_throughput_benchmark_trains_both_on_the_same_digits(tmp_path):
@@ -190,7 +190,7 @@ def test_the_throughput_benchmark_trains_both_on_the_same_digits(tmp_path):
     with contextlib.ExitStack() as held:
         run = throughput.start(args, tmp_path, held, few)
         found = throughput.measure(run, pairs=2, seconds=0)
-        assert throughput.share_outside_the_step(run, lambda: 1) == 1
+        assert throughput.share_of_time(run, lambda: 1)["outside"] == 1
         plain = throughput.plain_images(run)
         assert len(plain) == len(run.data.train) == 48
         assert torch.equal(plain.labels, torch.from_numpy(run.data.train.observed).float())
@@ -198,7 +198,7 @@ def test_the_throughput_benchmark_trains_both_on_the_same_digits(tmp_path):
         normal = (pixels - run.state.model.mean) / run.state.model.std
         torch.testing.assert_close(plain.images, normal, rtol=0, atol=1e-5)
     assert_compared(found, found["baseline_images_per_s"], 2)
-    assert 0 < found["share_outside_the_step"] < 0.7, "nearly all is the network"
+    assert 0 < found["share_of_time"]["outside"] < 0.7, "nearly all is the network"
     assert found["training_gflops_per_image"] == pytest.approx(0.1648, rel=0.01)
 
 
