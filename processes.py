@@ -104,7 +104,8 @@ class Processes(Launch):
             return net
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)  # new releases rename the argument
-            return DistributedDataParallel(net, broadcast_buffers=False)
+            # static: every step uses the same parameters, which need not be all of them
+            return DistributedDataParallel(net, broadcast_buffers=False, static_graph=True)
 
     def share_buffers(self, net: nn.Module) -> None:
         """Give all processes the first one's statistics of batch norms, whose own they trained."""

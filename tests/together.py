@@ -17,6 +17,7 @@ from torch import nn
 import train as training
 from evaluation import evaluate
 from losses import SCHEMES
+from models import ImageClassifier
 from processes import Processes, joined
 from record import RunRecord
 from run import Run, set_up
@@ -65,8 +66,18 @@ def witnessed(run: Run) -> dict[str, Any]:
     }
 
 
+def with_a_spare(self: ImageClassifier, backbone: nn.Module, *args: Any, **options: Any) -> None:
+    """A classifier with a parameter that nothing uses, as some backbones have one."""
+    backbone.spare = nn.Parameter(torch.zeros(1))
+    usual(self, backbone, *args, **options)
+
+
+usual = ImageClassifier.__init__
+
+
 def main(folder: Path, out: Path) -> None:
     """Write what the schemes made, a file a process."""
+    ImageClassifier.__init__ = with_a_spare  # type: ignore[method-assign]
     norm = nn.BatchNorm2d
     norm.train = lambda self, mode=True: nn.Module.train(self, False)  # type: ignore[method-assign]
     with joined("cpu") as processes, contextlib.ExitStack() as held:
