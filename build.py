@@ -80,8 +80,8 @@ def build_state(
     net: nn.Module = model.head if phase.is_linear else model
     if config.compile and not phase.is_linear:
         net.compile(dynamic=False)
-    forward = processes.parallel(net)
-    return State(phase, model, net, forward, scheme, optimizer, scaler, labels, list(rows))
+    parallel = processes.parallel(net)
+    return State(phase, model, net, parallel, scheme, optimizer, scaler, labels, list(rows))
 
 
 def build_loaders(

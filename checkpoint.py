@@ -35,7 +35,7 @@ class State:
     phase: Phase
     model: ImageClassifier
     net: nn.Module  # what is trained: the model, or its head alone on fixed features
-    forward: nn.Module  # the same, as a step calls it: of several processes, it averages gradients
+    parallel: nn.Module  # the same, as a step calls it: it averages gradients over processes
     scheme: Scheme
     optimizer: torch.optim.Optimizer
     scaler: torch.amp.GradScaler

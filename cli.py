@@ -27,15 +27,24 @@ class UserError(ValueError):
     """
 
 
+class OwnTrouble(UserError):
+    """What one of the processes that train together may meet alone: a bad image, lack of memory."""
+
+
 class ToldElsewhere(UserError):
     """A mistake that another of the processes that train together tells the user."""
 
 
 @contextlib.contextmanager
 def same_for_all() -> Iterator[None]:
-    """Within this, all processes that train together make the same mistake: the first one tells."""
+    """Within this, processes that train together make the same mistakes: the first one tells.
+
+    But each tells its OwnTrouble.
+    """
     try:
         yield
+    except OwnTrouble:
+        raise
     except UserError as error:
         if launch().is_first:
             raise

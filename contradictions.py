@@ -7,7 +7,7 @@ from typing import Any
 
 from cli import UserError
 from naming import written
-from recipes import OPTIONS, OWN_NET, SCHEMES
+from recipes import OPTIONS, OWN_NET, SCHEMES, TIMM
 from settings import FLAGS
 
 NO_OPTION: dict[str, Any] = {name: None for name in OPTIONS}
@@ -58,6 +58,9 @@ def check_together(values: Mapping[str, Any]) -> None:
             f"--use_pretrained: no weights are published for {OWN_NET}: "
             "give --weights FILE or --use_pretrained false"
         )
+    if values["sync_bn"] and values["arch"].startswith(TIMM):
+        raise UserError("--sync_bn: timm's batch norms may hold activations, which it would drop: "
+                        "leave it out, or take an --arch of torchvision")  # fmt: skip
     if values["resume"] and values["overwrite"]:
         raise UserError("--resume and --overwrite contradict each other: give one of them")
     gammas, usual = values["gammas"], SCHEMES[values["mod_scheme"]].get("gammas")

@@ -25,9 +25,10 @@ from data.formatted import PARTS
 from data.labels import Labels, count, digest, observed_or_negative, share_annotated
 from data.observe import drawn
 from data.read import Folder, Labelled, read_folder
-from decoding import checked, kept_decoded
+from decoding import bad_places, kept_decoded
 from loaders import Array, ImageFiles
 from oddities import oddities
+from processes import ALONE, Processes
 
 SKIPPED = "skipped images"
 
@@ -122,6 +123,11 @@ class Data:
         """The same with these three splits."""
         return replace(self, train=splits["train"], val=splits["val"], test=splits["test"])
 
+    def without(self, bad: Mapping[str, Collection[int]]) -> Data:
+        """The same without the images at these places of each split, which cannot be read."""
+        splits = self.splits
+        return self.with_splits({name: splits[name].without(bad[name]) for name in splits})
+
     @property
     def skipped(self) -> tuple[str, ...]:
         """The names of all images that were left out because they cannot be read."""
@@ -146,25 +152,37 @@ class Data:
         return oddities(self)
 
 
-def load_data(config: Config, decode_once: bool = False) -> Data:
+def load_data(config: Config, decode_once: bool = False, processes: Processes = ALONE) -> Data:
     """The data of a run; `decode_once`: with the images kept as its `cache` setting says.
 
-    With `check_images`, or `on_bad_image` skip, every image is read first. Raises UserError where
-    files are missing, wrong, or disagree.
+    With `check_images`, or `on_bad_image` skip, every image is read first, by the first process
+    for all. Raises UserError where files are missing, wrong, or disagree.
     """
+    data = processes.together(lambda: _read(config))
+    if config.check_images or config.on_bad_image == "skip":
+        unread = data
+        bad = processes.once(lambda: bad_places(unread, config.num_workers, config.on_bad_image))
+        data = data.without(bad)
+
+    def ready() -> Data:
+        kept = data
+        if decode_once and config.cache != "none":
+            kept = kept_decoded(data, config.cache, Path(config.data_root), config.num_workers)
+        _check_positives(kept, config.train_set_variant, config.val_set_variant, config.dataset_dir)
+        return kept
+
+    return processes.together(ready)
+
+
+def _read(config: Config) -> Data:
+    """The data as the files have it, with val cut from train."""
     data = _digits(config) if config.dataset == "digits" else _from_folder(config)
     for flag, split, variant in (
         ("--train_set_variant", data.train, config.train_set_variant),
         ("--val_set_variant", data.val, config.val_set_variant),
     ):
         _check_variant(split, flag, variant, config.dataset_dir)
-    data = _cut(data, config)
-    if config.check_images or config.on_bad_image == "skip":
-        data = checked(data, config.num_workers, config.on_bad_image)
-    if decode_once and config.cache != "none":
-        data = kept_decoded(data, config.cache, Path(config.data_root), config.num_workers)
-    _check_positives(data, config.train_set_variant, config.val_set_variant, config.dataset_dir)
-    return data
+    return _cut(data, config)
 
 
 def split_indices(num_images: int, val_frac: float, seed: int) -> tuple[np.ndarray, np.ndarray]:

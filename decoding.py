@@ -15,10 +15,11 @@ if TYPE_CHECKING:
     from datasets import Data
 
 
-def checked(data: Data, num_workers: int, on_bad_image: str) -> Data:
-    """The data without the images that cannot be read; every file is tried.
+def bad_places(data: Data, num_workers: int, on_bad_image: str) -> dict[str, list[int]]:
+    """The places of the images of each split that cannot be read; every file is tried.
 
-    Raises UserError where there are such images and `on_bad_image` is not "skip".
+    Raises UserError where there are such images and `on_bad_image` is not "skip", and where they
+    are all of a split.
     """
     bad: dict[str, dict[int, BadImage]] = {
         name: bad_images(split.images, num_workers) if isinstance(split.images, ImageFiles) else {}
@@ -38,9 +39,7 @@ def checked(data: Data, num_workers: int, on_bad_image: str) -> Data:
     for name, found in bad.items():
         if len(found) == len(data.splits[name]):
             raise UserError(f"no image of the {name} split can be read, {found[0].path} the first")
-    return data.with_splits(
-        {name: data.splits[name].without(places) for name, places in bad.items()}
-    )
+    return {name: sorted(found) for name, found in bad.items()}
 
 
 def kept_decoded(data: Data, mode: str, data_root: Path, num_workers: int) -> Data:

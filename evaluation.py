@@ -34,7 +34,7 @@ def evaluate(forward: Callable[[Tensor], Tensor], images: DataLoader, hardware: 
             results = result.new_empty((sum(map(len, order)), *result.shape[1:]))
         results[done : done + len(result)] = result
         done += len(result)
-    return order.processes.gather(results, order.lengths()).cpu()
+    return order.processes.gather(results, order.lengths).cpu()
 
 
 def evaluation_loader(

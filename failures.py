@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import torch
 
-from cli import UserError
+from cli import OwnTrouble, UserError
 
 _NO_MEMORY = re.compile(r"out of memory|can't allocate memory|not enough memory|ALLOC_FAILED", re.I)
 _NO_WORKER = re.compile(r"DataLoader worker \(pid|shared memory|open files|unable to mmap", re.I)
@@ -30,12 +30,12 @@ def explained(bsize: int, image_size: int, num_workers: int) -> Iterator[None]:
         said = " ".join(str(error).split())
         short = said[:160] + ("..." if len(said) > 160 else "")
         if isinstance(error, MemoryError | torch.OutOfMemoryError) or _NO_MEMORY.search(said):
-            raise UserError(
+            raise OwnTrouble(
                 f"out of memory: lower --bsize (it is {bsize}) or --image_size (it is "
                 f"{image_size}), which starts another run ({short or 'no more is known'})"
             ) from error
         if _NO_WORKER.search(said) or getattr(error, "errno", None) in _SHORTAGES:
-            raise UserError(
+            raise OwnTrouble(
                 "a process that reads images has died, or found no memory: lower --num_workers "
                 f"(it is {num_workers}; 0 reads in the main process) ({short})"
             ) from error

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from cli import UserError
-from processes import ALONE, Processes
+from launch import Launch
 
 
 @dataclass(frozen=True)
@@ -37,15 +37,17 @@ def find_hardware(
     gpu_num: int = 0,
     amp: str = "auto",
     deterministic: bool = False,
-    place: Processes = ALONE,
+    place: Launch | None = None,
 ) -> Hardware:
     """What these settings mean on this machine.
 
     device: auto, cpu or cuda; gpu_num: of the first process, the others of this machine have those
     that follow; amp: auto (bf16 on GPUs that have it), off (float32, without TF32 too), bf16 or
     fp16; deterministic: let PyTorch use such algorithms alone (on a CPU it does anyway), else
-    cuDNN tries out which is the fastest. Raises UserError for what is not to be had here.
+    cuDNN tries out which is the fastest; place: that of this process among others.
+    Raises UserError for what is not to be had here.
     """
+    place = place or Launch()
     if deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what cuBLAS asks for
     torch.use_deterministic_algorithms(deterministic)

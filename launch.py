@@ -10,6 +10,7 @@ from dataclasses import dataclass
 _NAMES = {
     "rank": "RANK", "size": "WORLD_SIZE",
     "local_rank": "LOCAL_RANK", "local_size": "LOCAL_WORLD_SIZE",
+    "restarts": "TORCHELASTIC_RESTART_COUNT",
 }  # fmt: skip
 
 
@@ -22,6 +23,7 @@ class Launch:
     local_rank: int = 0
     local_size: int = 1
     restarts: int = 0  # how often torchrun has started them anew
+    by_torchrun: bool = False
 
     @property
     def is_first(self) -> bool:
@@ -31,10 +33,10 @@ class Launch:
 
 def launch() -> Launch:
     """The place that torchrun gives this process; it is alone where torchrun did not start it."""
-    if not all(name in os.environ for name in (*_NAMES.values(), "MASTER_ADDR")):
+    if not all(name in os.environ for name in _NAMES.values()):
         return Launch()
     places = {field: int(os.environ[name]) for field, name in _NAMES.items()}
-    return Launch(**places, restarts=int(os.environ.get("TORCHELASTIC_RESTART_COUNT", 0)))
+    return Launch(**places, by_torchrun=True)
 
 
 @contextlib.contextmanager

@@ -24,7 +24,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from tqdm import tqdm
 
 import stopping
-from cli import UserError
+from cli import OwnTrouble, UserError
 from processes import ALONE, Processes
 
 # what the machine is short of, or a network drive that is away: no fault of a file
@@ -226,8 +226,9 @@ class DealtOrder(BatchOrder):
         batches = self.whole()
         return iter(batches[place].tolist() for place in self._own())
 
+    @property
     def lengths(self) -> list[int]:
-        """How many images each process goes through."""
+        """How many images of the split each process goes through."""
         sizes = torch.tensor([len(batch) for batch in self.whole()])
         return [int(part.sum()) for part in sizes.tensor_split(self.processes.size)]
 
@@ -251,8 +252,11 @@ def make_loader(images: Dataset, order: BatchOrder, num_workers: int, pin: bool)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     workers, context = min(num_workers, cores or 1), None
     if isinstance(images, Array):
-        context = "fork" if pin and images.rows[:1].nbytes >= _LARGE else None
-        workers *= context in multiprocessing.get_all_start_methods()
+        can_share = "fork" in multiprocessing.get_all_start_methods()
+        if pin and can_share and images.rows[:1].nbytes >= _LARGE:
+            context = "fork"  # else the rows would be copied
+        else:
+            workers = 0
     return DataLoader(
         images,
         batch_sampler=order,
@@ -276,12 +280,15 @@ def _as_is(batch: Any) -> Any:
 
 
 def batches(loader: DataLoader, device: torch.device) -> Iterator[Batch]:
-    """The mini-batches on the device. Raises UserError for an image that cannot be read."""
+    """The images of each mini-batch on the device, their index on the CPU.
+
+    Raises OwnTrouble for an image that cannot be read.
+    """
     for batch in loader:
         if isinstance(batch, UserError):
-            raise UserError(str(batch))
+            raise OwnTrouble(str(batch))
         images, index = batch
-        yield images.to(device, non_blocking=True), index.to(device, non_blocking=True)
+        yield images.to(device, non_blocking=True), index
 
 
 def progress(steps: Iterable, total: int, title: str) -> Iterator:

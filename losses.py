@@ -59,7 +59,7 @@ def large_entries(
     entry never is. n = |S_u|, the unobserved entries of the batch, or B*K with
     `rate_base="all"`, the count of the authors' code.
 
-    Nothing here waits for the device: top-k runs with an upper bound of k known on the host.
+    Nothing here waits for a GPU: there, top-k runs with an upper bound of k known on the host.
     """
     at_most = _ceil_share(rate, loss.numel())
     available = unobserved.sum()

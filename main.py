@@ -13,9 +13,8 @@ from launch import first_alone_talks
 
 def main(argv: Sequence[str]) -> None:
     """Train and test the run that the command line describes, or only print its settings."""
-    with first_alone_talks():
-        with cli.same_for_all():
-            config = settings.parse_args(argv)
+    with first_alone_talks(), cli.same_for_all():
+        config = settings.parse_args(argv)
         if config.dry_run:
             print(settings.describe(config))
             return

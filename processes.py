@@ -1,11 +1,13 @@
 """Several processes that train one network together: `torchrun --nproc_per_node=N main.py ...`
 
-A mini-batch is the one of a single process. Each process puts its share of the images through the
-network; the logits of all are gathered, and every process computes the loss of the whole
-mini-batch, so that the labels with the largest loss are found among all. Gradients flow into the
-own share and are averaged by DistributedDataParallel.
+Each process puts its share of the images of a mini-batch through the network; the logits of all are
+gathered, and every process computes the loss of the whole mini-batch, so that the labels with the
+largest loss are found among all. Gradients flow into the own share and are averaged by
+DistributedDataParallel.
 
-Letters in shapes: B images of a mini-batch, R rows of all processes.
+All processes call the same functions here in the same order: each waits for the others.
+
+Letters in shapes: R rows of all processes, r those of this one.
 """
 
 from __future__ import annotations
@@ -27,7 +29,8 @@ from cli import ToldElsewhere, UserError
 from launch import Launch, launch
 
 _PATIENCE = datetime.timedelta(days=2)  # the first process may decode a whole data set before
-_NO_PEER = re.compile(r"gloo|nccl|connection (closed|reset)", re.I)
+_PEER_GONE = re.compile(r"(connection|socket).* (closed|reset)|broken pipe|process exited", re.I)
+_EPOCH_KEPT = "an epoch is kept"  # in torchrun's store
 T = TypeVar("T")
 
 
@@ -35,12 +38,14 @@ T = TypeVar("T")
 class Processes(Launch):
     """This process and the others; alone, nothing is sent and every share is all."""
 
+    store: dist.Store | None = None  # torchrun's, which outlives the processes that it starts
+
     def lengths(self, count: int) -> list[int]:
-        """How many of `count` things, which go round in order, each process takes."""
+        """How many of `count` rows, dealt out in order, each process takes."""
         return [count // self.size + (rank < count % self.size) for rank in range(self.size)]
 
     def own(self, rows: Tensor) -> Tensor:
-        """The rows of this process: contiguous; the first of all where there are none for it.
+        """The rows [r, ...] of this process, of all [R, ...]; the first where none is left for it.
 
         Of what comes of such a stand-in, `gather` takes no notice.
         """
@@ -48,15 +53,14 @@ class Processes(Launch):
         return share if len(share) else rows[:1]
 
     def gather(self, own: Tensor, lengths: Sequence[int]) -> Tensor:
-        """The rows [R, ...] of all processes in order, `lengths` of each; `own` are this one's.
+        """The rows [R, ...] of all processes in order, `lengths` of each; `own` [r, ...].
 
         Own rows keep their gradient, multiplied by the number of processes: it is averaged later.
         """
         if self.size == 1:
             return own
         own = own[: lengths[self.rank]]
-        shape = (max(lengths), *own.shape[1:])
-        padded = own.new_zeros(shape)
+        padded = own.new_zeros((max(lengths), *own.shape[1:]))
         padded[: len(own)] = own.detach()
         parts = [torch.empty_like(padded) for _ in lengths]
         dist.all_gather(parts, padded)
@@ -73,32 +77,51 @@ class Processes(Launch):
         """
         if self.size == 1:
             return make()
-        if not self.is_first:
-            result, error = self._hear(None)
-            if error is not None:
-                raise ToldElsewhere(error)
-            return result
+        result: Any = None
+        mistake: str | None = None
+        if self.is_first:
+            try:
+                result = make()
+            except UserError as error:
+                self._hear((None, str(error)))
+                raise
+        result, mistake = self._hear((result, None))
+        if mistake is not None:
+            raise ToldElsewhere(mistake)
+        return result
+
+    def together(self, make: Callable[[], T]) -> T:
+        """What `make()` gives in each process, once all have it.
+
+        A UserError in one is one of all: ToldElsewhere in all but the first that met it.
+        """
+        if self.size == 1:
+            return make()
+        result, mistake = None, None
         try:
             result = make()
         except UserError as error:
-            self._hear((None, str(error)))
-            raise
-        self._hear((result, None))
-        return result
+            mistake = str(error)
+        mistakes: list[str | None] = [None] * self.size
+        dist.all_gather_object(mistakes, mistake)
+        for rank, told in enumerate(mistakes):
+            if told is not None:
+                raise (UserError if rank == self.rank else ToldElsewhere)(told)
+        return result  # type: ignore[return-value]
 
     def in_turn(self, make: Callable[[], T]) -> T:
-        """What `make()` gives in each process, once it has succeeded in the first.
+        """What `make()` gives in each process, in the others once it has succeeded in the first.
 
-        What that one leaves on a disk, a cache say, the others find.
+        What that one leaves on a disk, fetched weights say, the others find. Raises as `together`.
         """
         made: list[T] = []
         self.once(lambda: made.append(make()))
-        return made[0] if made else make()
+        return self.together(lambda: made[0] if made else make())
 
     def parallel(self, net: nn.Module) -> nn.Module:
         """The network to call in a step: its gradients are averaged over the processes.
 
-        Where it is alone, the network itself.
+        Alone, the network itself.
         """
         if self.size == 1:
             return net
@@ -108,10 +131,19 @@ class Processes(Launch):
             return DistributedDataParallel(net, broadcast_buffers=False, static_graph=True)
 
     def share_buffers(self, net: nn.Module) -> None:
-        """Give all processes the first one's statistics of batch norms, whose own they trained."""
+        """Give all processes the first one's buffers: the statistics of its batch norms."""
         if self.size > 1:
             for buffer in net.buffers():
                 dist.broadcast(buffer, src=0)
+
+    def note_epoch(self) -> None:
+        """Let processes that torchrun starts in the place of these know that an epoch is kept."""
+        if self.store is not None and self.is_first:
+            self.store.set(_EPOCH_KEPT, "")
+
+    def follow_others(self) -> bool:
+        """Whether torchrun started these in the place of others that had kept an epoch."""
+        return self.store is not None and self.store.check([_EPOCH_KEPT])
 
     @staticmethod
     def _hear(said: Any) -> Any:
@@ -126,38 +158,50 @@ ALONE = Processes()
 
 @contextlib.contextmanager
 def joined(device: str) -> Iterator[Processes]:
-    """This process among those that torchrun has started; `device`: auto, cpu or cuda.
-
-    Raises ToldElsewhere once another of them has ended: torchrun says so, or it has done itself.
-    """
+    """This process among those that torchrun has started; `device`: auto, cpu or cuda."""
     place = launch()
-    if place.size == 1:
+    if not place.by_torchrun:
         yield ALONE
+        return
+    store, _, _ = next(iter(dist.rendezvous("env://")))
+    processes = Processes(**vars(place), store=store)
+    if place.size == 1:
+        yield processes
         return
     on_gpu = device != "cpu" and torch.cuda.device_count() > 0
     dist.init_process_group(
         "cpu:gloo,cuda:nccl" if on_gpu else "gloo",
-        store=_meeting_place(place), rank=place.rank, world_size=place.size, timeout=_PATIENCE,
-    )  # fmt: skip
+        store=_meeting_place(place, store),
+        rank=place.rank,
+        world_size=place.size,
+        timeout=_PATIENCE,
+    )
     ended = False
     try:
-        yield Processes(**vars(place))
+        yield processes
         ended = True
-    except RuntimeError as error:
-        if _NO_PEER.search(str(error)):
-            raise ToldElsewhere("another process of this run has ended") from error
-        raise
     finally:
         if ended or not on_gpu:  # NCCL would wait for the others, who may no longer answer
             dist.destroy_process_group()
 
 
-def _meeting_place(place: Launch) -> dist.Store:
+def _meeting_place(place: Launch, store: dist.Store) -> dist.Store:
     """Where the processes find each other.
 
-    torchrun keeps it when it starts them anew, with the addresses of those that are dead. Of
-    several machines each counts the restarts by itself, so there they cannot be told apart.
+    torchrun's store keeps the addresses of those that it has started anew. Of several machines
+    each counts the restarts by itself, so there they cannot be told apart.
     """
-    store, _, _ = next(iter(dist.rendezvous("env://")))
     on_one_machine = place.local_size == place.size
     return dist.PrefixStore(f"restart {place.restarts if on_one_machine else 0}", store)
+
+
+@contextlib.contextmanager
+def peers() -> Iterator[None]:
+    """Within this, the end of another process is ToldElsewhere: it told why, or torchrun does."""
+    try:
+        yield
+    except RuntimeError as error:
+        said = " ".join(str(error).split())
+        if _PEER_GONE.search(said):
+            raise ToldElsewhere(f"another process of this run has ended ({said[:160]})") from error
+        raise

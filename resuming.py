@@ -36,7 +36,7 @@ def finished(config: Config, record: RunRecord) -> dict[str, Any] | None:
         unread = dataclasses.replace(config, check_images=False, on_bad_image="stop")
         try:
             data = load_data(unread)
-            prints = about(config, data, own_options(config, data))["data"]
+            prints = facts_of(config, data, own_options(config, data))["data"]
         except UserError:  # the data is gone, the result still holds
             return summary
         _check_same_data(prints, record, but=SKIPPED)
@@ -48,21 +48,21 @@ def finished(config: Config, record: RunRecord) -> dict[str, Any] | None:
     return None
 
 
-def about(config: Config, data: Data, options: dict[str, Any]) -> dict[str, Any]:
+def facts_of(config: Config, data: Data, options: dict[str, Any]) -> dict[str, Any]:
     """What config.json tells of the data, and of the options that come from it."""
     prints = data.fingerprint()
     if options.get("prior") is not None:
         prints["prior"] = hashlib.sha256(repr(options["prior"]).encode()).hexdigest()[:16]
-    about: dict[str, Any] = {"data": prints, "drawn": data.drawn, "skipped": data.skipped}
+    facts: dict[str, Any] = {"data": prints, "drawn": data.drawn, "skipped": data.skipped}
     if "expected_positives" in options and config.expected_positives is None:
-        about["expected_positives"] = options["expected_positives"]
-    return about
+        facts["expected_positives"] = options["expected_positives"]
+    return facts
 
 
 def checkpoint_to_resume(
     config: Config, record: RunRecord, prints: dict[str, str]
 ) -> Checkpoint | None:
-    """The checkpoint in the folder, if it is to be resumed."""
+    """The checkpoint in the folder, if it is to be resumed. Raises UserError if it may not be."""
     if config.overwrite or not has_checkpoint(record.folder):
         return None
     _check_resume_is_asked(config, record.folder)  # the run may have come between

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.data import DataLoader
 
 from build import build_loaders, build_state, own_options
@@ -27,7 +28,7 @@ from models import ImageClassifier, build_model
 from phases import Phase, phases_of
 from processes import ALONE, Processes
 from record import RunRecord
-from resuming import ANEW, about, checkpoint_to_resume
+from resuming import ANEW, checkpoint_to_resume, facts_of
 
 
 @dataclass
@@ -73,10 +74,7 @@ class Run:
             before = self.state
             if before.best_head:  # a checkpoint of earlier times has none
                 before.model.head.load_state_dict(before.best_head)
-            fresh = build_state(
-                self.config, self.data, self.options, before.model, phase, before.rows,
-                self.processes,
-            )  # fmt: skip
+            fresh = self.new_state(phase, before.rows)
             self.state = dataclasses.replace(
                 fresh, kept=before.kept, last_is_damaged=before.last_is_damaged
             )
@@ -84,6 +82,11 @@ class Run:
         self.loaders = build_loaders(
             self.config, self.data, self.state, self.hardware, self.processes
         )
+
+    def new_state(self, phase: Phase, rows: list[dict[str, Any]]) -> State:
+        """What this phase starts with; the weights of the model go on. `rows`: as in the state."""
+        model = self.state.model
+        return build_state(self.config, self.data, self.options, model, phase, rows, self.processes)
 
     @property
     def is_last_phase(self) -> bool:
@@ -115,22 +118,24 @@ def set_up(
     """Everything that training needs, and the run's folder, begun anew or taken up again.
 
     Nothing in the folder is touched before all else has succeeded. `held` keeps what is to be
-    closed in the end, the folder's lock too.
+    closed in the end, the folder's lock too. Raises UserError for what the user can mend.
     """
     hardware = find_hardware(
         config.device, config.gpu_num, config.amp, config.deterministic, processes
     )
-    data = processes.in_turn(lambda: load_data(config, decode_once=True))
+    if config.sync_bn and hardware.device.type == "cpu":
+        raise UserError("--sync_bn: PyTorch has it on GPUs alone: leave it out here")
+    data = load_data(config, decode_once=True, processes=processes)
+    _check_same_everywhere(data, processes)
     phases = phases_of(config)
     options = own_options(config, data)
     model = processes.in_turn(lambda: _new_model(config, len(data.classes), hardware))
     _check_last_batch(config, phases[-1], model, len(data.train), processes)
     state = build_state(config, data, options, model, phases[0], [], processes)
     run = Run(config, record, hardware, data, options, phases, state, processes=processes)
-    if processes.is_first:
-        _add_witnesses(run, held)
+    processes.once(lambda: _add_witnesses(run, held))
     processes.once(lambda: lock(record.folder, held))
-    facts = about(config, data, options)
+    facts = facts_of(config, data, options)
     found = processes.once(lambda: checkpoint_to_resume(config, record, facts["data"]))
     if found:
         _take_up(run, found)
@@ -144,8 +149,6 @@ def _new_model(config: Config, num_classes: int, hardware: Hardware) -> ImageCla
     model = build_model(
         config.arch, num_classes, config.weights, False, config.image_size, config.boostlu
     )
-    if config.sync_bn and hardware.device.type == "cpu":
-        raise UserError("--sync_bn: PyTorch has it on GPUs alone: leave it out here")
     if config.sync_bn:
         model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
     return model.to(hardware.device)
@@ -183,6 +186,8 @@ def _say_what_is_trained(run: Run, found: Checkpoint | None) -> None:
     record, state = run.record, run.state
     for line in described(run.config, run.data, run.options, run.phases, state.model, run.hardware):
         record.say(line)
+    if run.processes.size > 1:
+        record.say(f"{run.processes.size} processes, each with a slice of every mini-batch")
     if run.earlier:
         record.say(f"the {run.earlier} that lies there stands until the next epoch is finished")
     if found:
@@ -200,10 +205,7 @@ def _take_up(run: Run, found: Checkpoint) -> None:
     if found.phase not in named:
         raise found.misfit()
     if named[found.phase] != run.state.phase:
-        run.state = build_state(
-            run.config, run.data, run.options, run.state.model, named[found.phase], [],
-            run.processes,
-        )  # fmt: skip
+        run.state = run.new_state(named[found.phase], [])
     run.state.take(found)
     if run.is_last_phase:
         run.processes.once(lambda: _restore_best(run))
@@ -226,6 +228,21 @@ def _restore_best(run: Run) -> None:
         raise UserError(f"--resume: {lost}: {ANEW}")
 
 
+def _check_same_everywhere(data: Data, processes: Processes) -> None:
+    """Raise UserError where processes have read other data, of another machine say."""
+    prints = data.fingerprint() if processes.size > 1 else {}
+    first = processes.once(lambda: prints)
+    processes.together(lambda: _check_equal(prints, first))
+
+
+def _check_equal(prints: dict[str, str], first: dict[str, str]) -> None:
+    differ = [name for name in first if prints[name] != first[name]]
+    if differ:
+        raise UserError(
+            f"{', '.join(differ)} differ between the processes: give all of them the same data"
+        )
+
+
 def _check_last_batch(
     config: Config, phase: Phase, model: ImageClassifier, num_images: int, processes: Processes
 ) -> None:
@@ -233,10 +250,11 @@ def _check_last_batch(
     sizes = {min(phase.bsize, num_images), num_images % phase.bsize} - {0}
     alone = any(min(processes.lengths(size)) <= 1 for size in sizes)
     trains = not (phase.is_linear or config.freeze_feature_extractor)
-    normalised = any(isinstance(module, nn.BatchNorm2d) for module in model.backbone.modules())
+    normalised = any(isinstance(module, _BatchNorm) for module in model.backbone.modules())
     if alone and trains and normalised and model.places == 1:
+        share = f" of one of {processes.size} processes" * (processes.size > 1)
         raise UserError(
-            f"--bsize {config.bsize}: a mini-batch of the {num_images} training images would hold "
-            f"one image, of which {config.arch} makes one pixel at --image_size "
+            f"--bsize {config.bsize}: a mini-batch{share} of the {num_images} training images "
+            f"would hold one image, of which {config.arch} makes one pixel at --image_size "
             f"{config.image_size}: batch norm needs more; change one of the two"
         )

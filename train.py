@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader
 
 import stopping
 from checkpoint import State, read_best
-from cli import ToldElsewhere, UserError
+from cli import OwnTrouble, ToldElsewhere, UserError
 from config import Config, read_config
 from data.labels import share_annotated
 from evaluation import evaluate
@@ -33,7 +33,7 @@ from label_history import LabelHistory
 from loaders import BatchOrder, Purpose, batches, epoch_rng, progress
 from losses import assume_negative_loss
 from models import ImageClassifier, build_model
-from processes import joined
+from processes import joined, peers
 from record import RunRecord
 from resuming import finished
 from run import Run, set_up
@@ -53,8 +53,9 @@ def run_train(config: Config) -> dict[str, Any]:
     with contextlib.ExitStack() as held:
         held.enter_context(explained(config.bsize, config.image_size, config.num_workers))
         processes = held.enter_context(joined(config.device))
-        if processes.restarts and not config.overwrite:
-            config = dataclasses.replace(config, resume=True)
+        held.enter_context(peers())
+        if processes.follow_others():
+            config = dataclasses.replace(config, resume=True, overwrite=False)
         record = RunRecord(config.run_dir)
         summary = processes.once(lambda: finished(config, record))
         if summary is not None:
@@ -62,7 +63,7 @@ def run_train(config: Config) -> dict[str, Any]:
             return summary
         with stopping.at_next_step():
             run = set_up(config, record, held, processes)
-        with _noted(run), stopping.at_next_step():
+        with _noted(run), peers(), stopping.at_next_step():
             _train(run)
             return _test(run)
 
@@ -74,16 +75,17 @@ def _noted(run: Run) -> Iterator[None]:
     try:
         yield
     except (KeyboardInterrupt, Exception) as end:
-        if not run.processes.is_first:
-            raise
         with contextlib.suppress(UserError):  # the log may be what cannot be written, and Ctrl-C
-            if isinstance(end, KeyboardInterrupt):  # may have ended the reader of a pipe too
+            if not run.processes.is_first:
+                pass
+            elif isinstance(end, KeyboardInterrupt):  # may have ended the reader of a pipe too
                 record.say(stopped(run, end))
             else:
                 name = "" if isinstance(end, UserError) else f"{type(end).__name__}: "
                 record.note(f"failed: {name}{end}")
         if isinstance(end, UserError) and not isinstance(end, ToldElsewhere):
-            raise UserError(f"{end}; {kept(run)}") from end
+            kind = OwnTrouble if isinstance(end, OwnTrouble) else UserError
+            raise kind(f"{end}; {kept(run)}") from end
         raise
 
 
@@ -103,15 +105,17 @@ def train_one_epoch(
     state.net.train()
     order, device = images.batch_sampler, hardware.device
     assert isinstance(order, BatchOrder)
-    order.epoch, processes = epoch, order.processes
+    order.epoch = epoch
+    processes = order.processes
     audit, watch = LabelAudit(device), LossWatch()
     steps = progress(batches(images, device), len(images), f"epoch {epoch}")
-    for (x, _), places in zip(steps, order.whole(), strict=True):
+    for (x, own), places in zip(steps, order.whole(), strict=True):
+        assert torch.equal(own, processes.own(places)), "the labels are those of the images"
         if flips is not None:
             x = flip(x, processes.own(torch.rand(len(places), generator=flips) < 0.5))
         with hardware.autocast():
-            own = state.forward(x).float()
-        logits = processes.gather(own, processes.lengths(len(places)))
+            logits = state.parallel(x).float()
+        logits = processes.gather(logits, processes.lengths(len(places)))
         index = places.to(device, non_blocking=True)
         observed, human = state.labels.observed(index), state.labels.human(index)
         out = state.scheme(logits, observed, epoch=epoch, index=index)
@@ -159,6 +163,8 @@ def _train(run: Run) -> None:
         while not run.is_trained:
             run.state.rows.append(_run_epoch(run))
             run.processes.once(lambda: _keep(run))
+            run.state.kept = len(run.state.rows)
+            run.processes.note_epoch()
 
 
 def _keep(run: Run) -> None:

@@ -104,7 +104,7 @@ def main(argv: Sequence[str]) -> None:
     add_pairs(parser, pairs=9)
     add_out(parser)
     args = parser.parse_args(argv)
-    about = {"bsize": args.bsize, "classes": args.classes, "threads": torch.get_num_threads()}
+    about = {"bsize": args.bsize, "classes": args.classes}
     result = measure(args.bsize, args.classes, args.pairs)
     publish({**about, "pairs": args.pairs, **result}, args.out)
 

@@ -63,7 +63,12 @@ def of_images(num_images: int, args: Namespace, place: Path) -> dict[str, Any]:
     """Setting up a set of so many images."""
     folder = place / f"images{num_images}"
     make_arrays(folder, num_images)
-    row = _row(args, lambda: len(load_plainly(folder)[0]), lambda: load_ours(folder)[1])
+
+    def timed(load: Callable[[Path], object]) -> int:
+        load(folder)
+        return num_images
+
+    row = _row(args, lambda: timed(load_plainly), lambda: timed(load_ours))
     floats = load_plainly(folder)
     store, kept = load_ours(folder)
     plain = sum(table.nbytes for table in floats) / len(floats[0])
@@ -207,10 +212,10 @@ def run_together(number: int, folder: Path, arch: str) -> float:
              "bsize": 32, "num_epochs": 2, "early_stop_drop": 100, "mod_scheme": "LL-Cp",
              "save_path": folder, "exp_name": "run", "data_root": folder,
              "cache": "disk"}  # fmt: skip
-    words = [word for name, value in flags.items() for word in (f"--{name}", str(value))]
+    given = [word for name, value in flags.items() for word in (f"--{name}", str(value))]
     start = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
     subprocess.run(
-        [*start, f"--nproc_per_node={number}", "main.py", "--overwrite", *words], check=True,
+        [*start, f"--nproc_per_node={number}", "main.py", "--overwrite", *given], check=True,
         cwd=Path(__file__).parents[1], env={**os.environ, "OMP_NUM_THREADS": "1"},
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip

@@ -296,8 +296,8 @@ def at_epoch(monkeypatch, number, strike):
     """Let `strike()` happen once so many epochs are kept."""
     keep = train._keep
 
-    def kept(run, row):
-        keep(run, row)
+    def kept(run):
+        keep(run)
         if len(run.state.rows) == number:
             strike()
 

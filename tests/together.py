@@ -1,7 +1,7 @@
 """What processes make together: `torchrun --nproc_per_node=N -m tests.together FOLDER OUT`
 
-Trains the folder with every scheme, batch norms in evaluation mode, and writes what each step saw
-and what was left in the end: `tests/test_processes.py` compares numbers of processes.
+Trains the folder with every scheme, batch norms in evaluation mode, and with one as it is, and
+writes what each step saw and what was left in the end: `tests/test_processes.py` compares them.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from record import RunRecord
 from run import Run, set_up
 from tests import tiny
 
-EPOCHS = 3
+EPOCHS = 2
 # a last mini-batch of one image, which all but one process go without
 COMMON = ("--bsize", "6", "--optimizer", "sgd", "--lr", "0.01", "--num_epochs", str(EPOCHS))
 LEFT_OUT = ("phase", "images_per_s", "seconds")
@@ -79,9 +79,12 @@ def main(folder: Path, out: Path) -> None:
     """Write what the schemes made, a file a process."""
     ImageClassifier.__init__ = with_a_spare  # type: ignore[method-assign]
     norm = nn.BatchNorm2d
+    trains = norm.train
     norm.train = lambda self, mode=True: nn.Module.train(self, False)  # type: ignore[method-assign]
     with joined("cpu") as processes, contextlib.ExitStack() as held:
         found = {name: witnessed(run_of(folder, out, name, processes, held)) for name in SCHEMES}
+        norm.train = trains  # type: ignore[method-assign]
+        found["as it is"] = witnessed(run_of(folder, out / "as it is", "LL-R", processes, held))
         torch.save(found, out / f"{processes.rank}.pt")
 
 
