@@ -64,7 +64,10 @@ def test_nothing_predicted_is_0_and_no_warning():
 
 def test_the_top_k_are_the_highest_first_of_equal_ones():
     scores = np.array([[0.2, 0.9, 0.9, 0.9], [0.6, 0.1, 0.2, 0.3]], np.float32)
-    assert decide(scores, top_k=2).tolist() == [[False, True, True, False], [True, False, False, True]]
+    assert decide(scores, top_k=2).tolist() == [
+        [False, True, True, False],
+        [True, False, False, True],
+    ]
     assert decide(scores, 0.5, top_k=2).sum(axis=1).tolist() == [2, 1]
     assert decide(scores, top_k=9).all()
 
@@ -76,7 +79,7 @@ def test_the_threshold_itself_is_predicted_and_each_class_has_its_own():
 
 
 def test_best_thresholds_by_hand():
-    """Class 0: all four at 0.3 (F1 6/7); class 1: 0.6 is perfect; class 2: 0.5 or 0.2 (2/3, 4/5)."""
+    """Class 0: all four at 0.3 (F1 6/7); 1: 0.6 is perfect; 2: 0.2 (4/5, at 0.5 2/3)."""
     assert best_thresholds(SCORES, LABELS) == pytest.approx([0.3, 0.6, 0.2])
     labels = LABELS.copy()
     labels[:, 1] = -1
@@ -105,7 +108,9 @@ def test_as_scikit_learn(seed):
         )[:3]
         for part, whole in zip(ours, expected, strict=True):
             assert part == pytest.approx(100 * whole)
-    macro = [f(truth, chosen, average="macro") for f in (theirs.precision_score, theirs.recall_score)]
+    macro = [
+        f(truth, chosen, average="macro") for f in (theirs.precision_score, theirs.recall_score)
+    ]
     assert overall(counts)[:2] == pytest.approx(100 * np.array(macro))
 
 

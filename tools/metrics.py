@@ -120,8 +120,8 @@ def overall(counts: Counts) -> Overall:
 def best_thresholds(scores: np.ndarray, labels: Labels, otherwise: float = 0.5) -> np.ndarray:
     """The threshold of each class that gives it the highest F1 on these images, float32 [K].
 
-    Each is a score that occurs, the highest of equally good ones; `scores`, `labels` [N, K]. A class
-    without an annotated positive has the threshold `otherwise`.
+    `scores`, `labels` [N, K]. Each is a score that occurs, the highest of equally good ones. A
+    class without an annotated positive has the threshold `otherwise`.
     """
     return np.array(
         [
