@@ -34,7 +34,7 @@ def _parser() -> cli.Parser:
                         help="files, folders with all below them, patterns in quotes")  # fmt: skip
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--threshold", type=cli.number(float, 0, 1), default=0.5, metavar="T",
-                       help="predict the classes with scores of at least T (%(default)s)")  # fmt: skip
+                       help="predict classes with scores of at least T (%(default)s)")  # fmt: skip
     which.add_argument("--top_k", type=cli.number(int, 1), metavar="K",
                        help="predict the K best classes instead")  # fmt: skip
     parser.add_argument("--format", type=cli.choice(*FORMATS), default="table",
