@@ -5,7 +5,7 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as theirs
 
@@ -88,6 +88,7 @@ def test_best_thresholds_by_hand():
     assert best_thresholds(SCORES, labels)[0] == pytest.approx(0.6)
 
 
+@settings(max_examples=20, deadline=None)
 @given(st.integers(0, 10_000))
 def test_no_threshold_gives_a_higher_f1(seed):
     scores, labels = random_case(seed, num_images=20, num_classes=3, annotated=0.7)

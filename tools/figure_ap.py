@@ -48,14 +48,15 @@ def _draw_bars(axes: Axes, found: Measured, own: np.ndarray, rows: int) -> None:
     axes.barh(places, found.ap[own], color=BLUE, height=0.72)
     for place, value in zip(places, found.ap[own], strict=True):
         axes.annotate(f"{value:.1f}", (value, place), (2, 0), textcoords="offset points",
-                      ha="left", va="center", fontsize=7)  # fmt: skip
+                      ha="left", va="center", fontsize=7, zorder=4,
+                      bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.4})  # fmt: skip
     axes.axvline(found.mean, color=VERMILION, linewidth=1.3, linestyle="--", zorder=3)
     axes.annotate(f"mAP {found.mean:.1f}", (found.mean, 1), (0, 2), ha="center", va="bottom",
                   xycoords=("data", "axes fraction"), textcoords="offset points",
                   color=VERMILION, fontsize=8)  # fmt: skip
     names = [shortened(found.classes[k], 24) for k in own]
     axes.set_yticks(places, names, fontsize=8, parse_math=False)
-    axes.set(xlim=(0, 107), ylim=(rows - 0.4, -0.6), xlabel="AP (%)", xticks=range(0, 101, 20))
+    axes.set(xlim=(0, 109), ylim=(rows - 0.4, -0.6), xlabel="AP (%)", xticks=range(0, 101, 20))
     axes.tick_params(axis="y", length=0)
     axes.grid(axis="x", color="0.9")
     axes.set_axisbelow(True)
