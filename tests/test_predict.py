@@ -18,11 +18,13 @@ from PIL import Image
 import cli
 from cli import UserError
 from evaluation import evaluate
+from hardware import find_hardware
 from loaders import read_image
 from tests import tiny
 from tools import loading, predict
 from tools.found import find_images
 from tools.overlays import MOST, draw_overlay
+from tools.predicted import Batches, score
 from train import load_run
 
 ROOT = Path(__file__).parents[1]
@@ -112,18 +114,27 @@ def test_a_hundred_mixed_files(run_dir, mixed, workers):
             assert scores == pytest.approx(own.numpy(), abs=1e-6)
 
 
-def test_a_batch_of_bad_files_alone_is_passed_over(run_dir, tmp_path, val):
+def test_mini_batches_are_those_of_evaluation_and_empty_ones_are_left_out(run_dir, tmp_path, val):
     for place in range(4):
         (tmp_path / f"{place}.png").write_text("no image")
-    found = predict.predict(run_dir, [tmp_path, val / "00.png"], bsize=1)
-    assert (len(found.bad), len(found.images), found.scores.shape) == (4, 1, (1, 4))
+    model, config, classes = load_run(run_dir)
+    sizes = []
+    model.register_forward_pre_hook(lambda model, inputs: sizes.append(len(inputs[0])))
+    paths = find_images([val / "00.png", tmp_path, val])
+    found = score(model, paths, classes, Batches(2, config.image_size, 0), find_hardware("cpu"))
+    assert sizes == [1, 3, 4, 2]  # of 4, 4, 4 and 2 files, 3 and 1 of them bad
+    assert (len(found.bad), len(found.images), found.scores.shape) == (4, 10, (10, 4))
+    only_bad = score(
+        model, find_images([tmp_path]), classes, Batches(2, 16, 0), find_hardware("cpu")
+    )
+    assert (only_bad.scores.shape, len(sizes)) == ((0, 4), 4)
 
 
 def test_the_scores_are_those_that_evaluate_measures(run_dir, val):
     words = [str(run_dir), "--device", "cpu"]
     run = loading.load(predict._parser().parse_args([*words, str(val)]))
     logits = evaluate(run.model, run.loader(run.data.test), run.hardware)
-    found = predict.predict(run_dir, [val], device="cpu")
+    found = predict.predict(run_dir, val, device="cpu")
     assert [path.name for path in found.images] == [Path(n).name for n in run.data.test.names]
     assert (found.scores == logits.double().sigmoid().float().numpy()).all()
 

@@ -124,7 +124,7 @@ def rows_of_classes(found: Measured) -> list[dict[str, Any]]:
 
 
 def csv_of(found: Measured) -> str:
-    """A row a class, with a title line; empty where nothing can be measured."""
+    """A row a class below the titles; a cell is empty where nothing can be measured."""
     rows = rows_of_classes(found)
     cells = [tuple("" if cell is None else str(cell) for cell in row.values()) for row in rows]
     return comma_separated(Table(tuple(rows[0]), cells))

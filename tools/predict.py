@@ -71,20 +71,22 @@ def main(argv: Sequence[str]) -> None:
 
 def predict(
     run_dir: str | Path,
-    images: Sequence[str | Path],
+    images: str | Path | Sequence[str | Path],
     bsize: int | None = None,
     num_workers: int | None = None,
     device: str = "auto",
 ) -> Predictions:
     """The scores float32 [N, K] of a run's best model, the K classes, the N images, and the bad.
 
-    `images`: files, folders or patterns, as on the command line; those that cannot be read are in
-    `bad`, each with its `path` and `reason`, and have no scores. What is None is the run's own.
+    `images`: files, folders or patterns, or one of these, as on the command line; those that cannot
+    be read are in `bad`, each with its `path` and `reason`, and have no scores. What is None is the
+    run's own.
     Raises UserError where there is no run, or a folder or pattern holds no image.
     """
     args = argparse.Namespace(run_dir=str(run_dir), bsize=bsize, num_workers=num_workers,
                               device=device, gpu_num=0, cam=None)  # fmt: skip
-    return _predict(args, find_images(images))
+    words = [images] if isinstance(images, str | Path) else images
+    return _predict(args, find_images(words))
 
 
 def _predict(
