@@ -267,15 +267,15 @@ def test_a_picture_an_image_under_names_of_their_own(run_dir, val, tmp_path, cap
 
 
 def test_the_map_lies_over_the_image_in_its_true_shape(tmp_path):
-    Image.new("RGB", (200, 100), "white").save(tmp_path / "wide.png")
+    Image.new("RGB", (100, 200), "white").save(tmp_path / "tall.png")
     maps = np.zeros((1, 4, 4), np.float32)
     maps[0, 0, 3] = 1  # at the top right
-    draw_overlay(tmp_path / "wide.png", ["cat 0.9"], maps, tmp_path / "out.png")
+    draw_overlay(tmp_path / "tall.png", ["cat 0.9"], maps, tmp_path / "out.png")
     pixels = read_pixels(tmp_path / "out.png")[:-60]  # without the key of the colours
     half = pixels[:, pixels.shape[1] // 2 :]
     rows, columns = np.nonzero(np.ptp(half, axis=2) > 40)
     top, bottom, left, right = rows.min(), rows.max(), columns.min(), columns.max()
-    assert (right - left) / (bottom - top) == pytest.approx(2, abs=0.05)
+    assert (right - left) / (bottom - top) == pytest.approx(0.5, abs=0.02)
     yellow = half[top + 5, right - 5] - half[top + 5, left + 5]
     assert (yellow[:2] > 50).all()  # viridis ends in yellow, and begins in purple
 
@@ -292,6 +292,7 @@ def test_of_many_classes_the_best_are_drawn(tmp_path):
     draw_overlay(tmp_path / "a.png", [], np.ones((0, 2, 2)), tmp_path / "none.png")
     many, none = (read_pixels(tmp_path / name) for name in ("many.png", "none.png"))
     assert many.shape[1] == pytest.approx(4 * none.shape[1], abs=4)
+    assert none.shape[0] < many.shape[0] < 3 * none.shape[0]  # three rows, one key
 
 
 # Mistakes
