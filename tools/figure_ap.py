@@ -67,5 +67,5 @@ def _notes(found: Measured, known: int, is_cut: bool) -> list[str]:
     missing = len(found.classes) - known
     return [
         f"The {MOST // 2} highest and {MOST // 2} lowest of {known:,} classes." if is_cut else "",
-        f"Left out: {missing:,} classes without an annotated label." if missing else "",
+        f"Classes without an annotated label, left out: {missing:,}." if missing else "",
     ]
