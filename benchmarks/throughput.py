@@ -135,16 +135,14 @@ class Synthetic:
     def __init__(self, run: Run) -> None:
         size, num_images, device = run.config.image_size, len(run.data.train), run.hardware.device
         count = min(run.state.phase.bsize, num_images)
-        images = torch.randint(256, (count, 3, size, size), dtype=torch.uint8, device=device)
-        self.batch: Batch = (images, torch.arange(count, device=device))
-        self.steps = max(num_images // count, 1)
-        self.batch_sampler = BatchOrder(count * self.steps, count)
+        self.images = torch.randint(256, (count, 3, size, size), dtype=torch.uint8, device=device)
+        self.batch_sampler = BatchOrder(count * max(num_images // count, 1), count)
 
     def __len__(self) -> int:
-        return self.steps
+        return len(self.batch_sampler)
 
     def __iter__(self) -> Iterator[Batch]:
-        return iter([self.batch] * self.steps)
+        return ((self.images, places) for places in self.batch_sampler.whole())
 
 
 def measure(run: Run, pairs: int, seconds: float) -> dict[str, Any]:
@@ -183,7 +181,7 @@ def _beside_a_product(device: torch.device, flops_per_s: float) -> dict[str, flo
 
 def training_flops(run: Run) -> float:
     """Floating-point operations of forward and backward of the network, by the image."""
-    images, _ = Synthetic(run).batch
+    images = Synthetic(run).images
     model, count = run.state.model, min(len(images), 2)
     with FlopCounterMode(display=False) as counter:
         model(images[:count]).sum().backward()

@@ -113,5 +113,5 @@ def test_bf16_agrees_with_float32():
 
 
 def test_every_flag_of_the_page_exists():
-    of_others = {"images", "nproc_per_node", "max", "nnodes", "help"}
+    of_others = {"images", "count", "pairs", "nproc_per_node", "max", "nnodes", "help"}
     assert set(re.findall(r"--(\w+)", PAGE)) <= FLAGS.keys() | of_others
