@@ -2,7 +2,9 @@
 
 import importlib.util
 import json
+import re
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,6 +17,9 @@ from models import build_model
 from tests import tiny
 from tools import export, exported
 from train import load_run
+
+PAGE = (Path(__file__).parents[1] / "docs" / "export.md").read_text(encoding="utf-8")
+ONNX, TORCH = re.findall(r"^```python\n(.*?)```", PAGE, re.MULTILINE | re.DOTALL)
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +52,7 @@ def check_facts(facts, config):
     assert {"input", "resize", "normalisation", "output", "git_commit_of_training"} <= set(facts)
 
 
-def test_an_onnx_file_answers_what_the_model_does(run_dir, images, tmp_path, capsys):
+def test_an_onnx_file_answers_what_the_model_does(run_dir, images, tmp_path, capsys, monkeypatch):
     for name in ("onnx", "onnxscript"):
         pytest.importorskip(name, reason=f"needs {name}")
     onnxruntime = pytest.importorskip("onnxruntime", reason="needs onnxruntime")
@@ -66,15 +71,25 @@ def test_an_onnx_file_answers_what_the_model_does(run_dir, images, tmp_path, cap
     assert (given.name, given.shape) == ("logits", ["batch", tiny.NUM_CLASSES])
     check_facts(session.get_modelmeta().custom_metadata_map, load_run(run_dir)[1])
     check(exported.predictor(out.read_bytes(), "onnx"), run_dir, images)
+    monkeypatch.chdir(tmp_path)
+    out.rename("bestmodel.onnx")
+    Image.new("RGB", (40, 30), "red").save("photo.png")
+    exec(ONNX, {})
+    assert capsys.readouterr().out.startswith("class ")
+    out = tmp_path / "bestmodel.onnx"
     assert str(export.__file__).removesuffix("tools/export.py").encode() not in out.read_bytes()
 
 
-def test_a_torch_export_file_answers_what_the_model_does(run_dir, images):
+def test_a_torch_export_file_answers_what_the_model_does(run_dir, images, capsys, monkeypatch):
     export.main([str(run_dir), "--format", "torch_export"])
     facts = {"facts.json": ""}
     program = torch.export.load(run_dir / "bestmodel.pt2", extra_files=facts)
     check_facts(json.loads(facts["facts.json"]), load_run(run_dir)[1])
     check(program.module(), run_dir, images)
+    monkeypatch.chdir(run_dir)
+    capsys.readouterr()
+    exec(TORCH.replace("24, 24", "16, 16"), {})
+    assert capsys.readouterr().out.startswith("class ")
     (run_dir / "bestmodel.pt2").unlink()
 
 
@@ -155,3 +170,9 @@ def test_what_another_run_exported_does_not_outlive_it(run_dir, tmp_path):
     (tmp_path / "run" / "bestmodel.onnx").touch()
     clear(tmp_path / "run")
     assert not list((tmp_path / "run").glob("bestmodel*"))
+
+
+def test_the_page_names_all_that_is_in_the_file(run_dir):
+    config = load_run(run_dir)[1]
+    for name in exported.facts_of(run_dir, config, ("a",), 1):
+        assert f"`{name}`" in PAGE
