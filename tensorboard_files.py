@@ -149,9 +149,10 @@ def examples_of(
 ) -> bytes:
     """A PNG of the first images of a split, with what is given, true and predicted of each.
 
-    The model is on its device and in evaluation mode. Raises UserError for an image that cannot
+    The model, on its device, is put into evaluation mode. Raises UserError for an image that cannot
     be read.
     """
+    model.eval()
     shown = split.take(np.arange(min(EXAMPLES, len(split))))
     batch = shown.images.__getitems__(range(len(shown)))
     if isinstance(batch, UserError):

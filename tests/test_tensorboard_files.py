@@ -140,7 +140,7 @@ def test_a_caption_says_what_is_given_true_and_predicted(finished, monkeypatch):
     monkeypatch.setattr(
         "tensorboard_files._drawn", lambda images, captions: told.extend(captions) or b""
     )
-    examples_of(model, val, classes, find_hardware("cpu", 0, "off"))
+    examples_of(model.train(), val, classes, find_hardware("cpu", 0, "off"))
     assert len(told) == len(val)
     given, true, predicted = told[0].splitlines()
 
