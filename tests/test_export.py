@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torchvision.models import VisionTransformer
 
 import cli
+from backbones import PatchMap
 from cli import UserError
-from models import build_model
+from models import ImageClassifier, build_model
 from tests import tiny
 from tools import export, exported
 from train import load_run
@@ -93,9 +95,20 @@ def test_a_torch_export_file_answers_what_the_model_does(run_dir, images, capsys
     (run_dir / "bestmodel.pt2").unlink()
 
 
-@pytest.mark.parametrize("arch", ["resnet8", "resnet18"])
-def test_a_model_without_boost_is_the_same(arch, images):
-    model = build_model(arch, 3, image_size=16).eval()
+def small_vit():
+    network = VisionTransformer(
+        16, patch_size=8, num_layers=1, num_heads=2, hidden_dim=8, mlp_dim=8
+    )
+    return ImageClassifier(PatchMap(network), 8, 3)
+
+
+@pytest.mark.parametrize(
+    "build",
+    [lambda: build_model("resnet8", 3, image_size=16), small_vit],
+    ids=["resnet8", "vit"],
+)
+def test_a_model_without_boost_is_the_same(build, images):
+    model = build().eval()
     content = exported.packed(model, 16, "torch_export", {})
     answers = exported.predictor(content, "torch_export")
     assert exported.largest_difference(model, answers, images) <= 1e-5
