@@ -91,7 +91,9 @@ class TensorBoard:
         step = epochs + 1
         with self._told(step):
             self._put_scalars(known, step)
-            for part in self._make.hparams(dict(settings), known):
+            # without the list of all names: TensorBoard would take one run's for that of every run
+            _, *parts = self._make.hparams(dict(settings), known)
+            for part in parts:
                 self._put(step=step, summary=part)
             shown = self._summaries.Summary.Value(tag="validation images", image=image)
             self._put(step=step, summary=self._summaries.Summary(value=[shown]))
