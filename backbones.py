@@ -57,7 +57,7 @@ class PatchMap(nn.Module):
         """The map [B, D, h, w] of images [B, 3, H, W] of the size that it was built for."""
         patches = self.conv_proj(images)
         tokens = patches.flatten(2).transpose(1, 2)  # [B, h * w, D]
-        first = self.class_token.expand(len(tokens), -1, -1)
+        first = self.class_token.expand(tokens.shape[0], -1, -1)  # len() would fix B in an export
         tokens = self.encoder(torch.cat([first, tokens], dim=1))[:, 1:]
         return tokens.transpose(1, 2).reshape(patches.shape)
 

@@ -12,6 +12,7 @@ from files import is_there, locked, remove_temporaries
 LAST, PREVIOUS, BEST, SUMMARY = "last.pt", "last.previous.pt", "bestmodel.pt", "summary.json"
 HISTORY = "labels"  # the folder of what --audit labels keeps
 POINTING, MAPS = "pointing.json", "maps.npz"  # what tools.explain finds out about the best model
+EXPORTED = {"onnx": "bestmodel.onnx", "torch_export": "bestmodel.pt2"}  # by format, tools.export
 LOCK = ".lock"
 
 
@@ -81,7 +82,7 @@ def _files(folder: Path) -> list[Path]:
 
 def _evidence(folder: Path) -> list[Path]:
     """What tells of a run's labels, and of its best model, if it is there."""
-    names = [folder / name for name in (POINTING, MAPS)]
+    names = [folder / name for name in (POINTING, MAPS, *EXPORTED.values())]
     return [
         *names,
         *folder.glob(f"{HISTORY}/linear_*.npz"),

@@ -7,9 +7,6 @@ shares are fractions. What the data cannot tell stays empty, never 0.
 from __future__ import annotations
 
 import io
-import os
-import socket
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -115,61 +112,6 @@ class LabelAudit:
 
 def _share(part: float, whole: float) -> float | None:
     return part / whole if whole else None
-
-
-class TensorBoard:
-    """The rows of metrics.csv as TensorBoard scalars. Raises UserError if it is not installed.
-
-    Written where it is asked for: SummaryWriter does so in a thread, which on a full disk would
-    print a traceback of its own.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        try:
-            from tensorboard.compat.proto import event_pb2
-            from tensorboard.summary.writer.record_writer import RecordWriter
-            from torch.utils.tensorboard.summary import scalar
-        except ImportError:
-            raise UserError("--tensorboard needs a package: pip install tensorboard") from None
-        self._protocol, self._records_in, self._scalar = event_pb2, RecordWriter, scalar
-        self._folder = folder / "tensorboard"
-        self._records: Any = None
-
-    def write(self, row: Mapping[str, Any], step: int) -> None:
-        """Add the numbers of an epoch; those of the same step before a stop are dropped.
-
-        `step`: epochs so far, of all phases. Raises UserError where they cannot be written.
-        """
-        try:
-            if self._records is None:
-                self._open(step)
-            for name, value in row.items():
-                if isinstance(value, (int, float)) and name != "epoch":
-                    self._put(step=step, summary=self._scalar(name, value))
-            self._records.flush()
-        except OSError as error:
-            raise UserError(
-                f"--tensorboard: cannot write in {self._folder}: {error.strerror}"
-            ) from error
-
-    def close(self) -> None:
-        """Close the file."""
-        if self._records is not None:
-            self._records.close()
-
-    def _open(self, step: int) -> None:
-        """Begin a file whose first step this is."""
-        self._folder.mkdir(parents=True, exist_ok=True)
-        name = f"events.out.tfevents.{time.time():.0f}.{socket.gethostname()}.{os.getpid()}"
-        self._records = self._records_in((self._folder / name).open("wb"))
-        self._put(file_version="brain.Event:2")
-        started = self._protocol.SessionLog(status=self._protocol.SessionLog.START)
-        self._put(step=step, session_log=started)
-
-    def _put(self, **event: Any) -> None:
-        self._records.write(
-            self._protocol.Event(wall_time=time.time(), **event).SerializeToString()
-        )
 
 
 CURVES: dict[str, dict[str, tuple[str, str]]] = {  # panel: {column: (name, colour)}

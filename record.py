@@ -180,14 +180,15 @@ def environment(device: str) -> dict[str, str]:
         "numpy": numpy.__version__,
         "sklearn": sklearn.__version__,
         **({"timm": timm.__version__} if timm else {}),
-        "git_commit": _git_commit(),
+        "git_commit": git_commit(),
         "command_line": shlex.join(sys.argv),
         "device": device,
         "threads": str(torch.get_num_threads()),
     }
 
 
-def _git_commit() -> str:
+def git_commit() -> str:
+    """The commit of this code, "-dirty" where it was changed since; "unknown" without git."""
     command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
     try:
         done = subprocess.run(

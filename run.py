@@ -22,13 +22,13 @@ from description import described
 from files import is_there
 from folder import BEST, LAST, SUMMARY, clear, clear_evidence, is_started, lock
 from hardware import Hardware, find_hardware
-from instrumentation import TensorBoard
 from label_history import LabelHistory
 from models import ImageClassifier, build_model
 from phases import Phase, phases_of
 from processes import ALONE, Processes
 from record import RunRecord
 from resuming import ANEW, checkpoint_to_resume, facts_of
+from tensorboard_files import TensorBoard
 
 
 @dataclass

@@ -38,6 +38,7 @@ from record import RunRecord
 from resuming import finished
 from run import Run, set_up
 from telling import epoch_line, kept, learning_rate, not_finite_loss, result_line, stopped
+from tensorboard_files import examples_of, naming_settings
 
 SUMMARIZED = (
     "dataset", "mod_scheme", "delta_rel", "optimizer", "lr", "bsize", "seed", "num_epochs",
@@ -279,6 +280,10 @@ def _test(run: Run) -> dict[str, Any]:
 def _write_result(run: Run, summary: dict[str, Any]) -> None:
     curves, best = run.record.folder / "curves.png", summary["best_epoch"]
     draw_curves(run.state.rows, best, run.config.exp_name, curves)
+    if run.board:
+        examples = examples_of(run.state.model, run.data.val, run.data.classes, run.hardware)
+        results = {name: summary[name] for name in ("test_map", "val_map")}
+        run.board.finish(naming_settings(run.config), results, examples, len(run.state.rows))
     run.record.say(result_line(summary))
     run.record.write_summary(summary)  # the last: it says that the run is finished
 

@@ -19,6 +19,7 @@ from cli import UserError, did_you_mean
 from data.arrays import load_array, load_sparse, npy, npz
 from data.labels import Labels
 from files import is_there, replace_together
+from recipes import RECIPES
 
 PARTS = ("train", "val")  # `val` is the official val set: the paper's test split
 DEV = "dev"  # images that choose the epoch, where a set has its own: else they are cut from train
@@ -26,14 +27,12 @@ TITLES = {"train": "train", DEV: "val", "val": "test"}  # what a part is to a ru
 KINDS = ("images", "labels", "labels_obs")
 ABOUT, RECORD = "dataset.json", "observed.json"
 MARKER, DRAWING = ".half-written", ".half-drawn"  # there while files take their places
-IMAGE_FOLDERS = {  # of the known sets, relative to the folder of the set
+IMAGE_FOLDERS = {  # relative to the folder of a known set, where it is not that folder itself
     "pascal": "VOCdevkit/VOC2012/JPEGImages",
-    "coco": ".",
     "nuswide": "Flickr",
     "cub": "CUB_200_2011/images",
-    "openimages": ".",
 }
-KNOWN = tuple(IMAGE_FOLDERS)
+KNOWN = tuple(name for name in RECIPES if name != "digits")  # the sets that have a release
 
 
 @dataclass(frozen=True)

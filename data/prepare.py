@@ -107,7 +107,7 @@ def check_pictures(dataset: str, folder: Path) -> None:
     """Raise UserError where pictures of a prepared set are missing."""
     if dataset == "openimages":  # its images are those whose pictures are there
         return
-    pictures = folder / IMAGE_FOLDERS[dataset]
+    pictures = folder / IMAGE_FOLDERS.get(dataset, ".")
     for part in PARTS:
         names = load_labels(array_path(folder, part, "images"))
         missing = missing_pictures(pictures, names)
@@ -264,7 +264,7 @@ def _prepare(
         draws = Draw(**before) if before else None  # with --retry_missing, the labels drawn stay
     kept = _observed_of_others(folder) if draw == Draw() else {}
     formatted = read_release(args.dataset, folder, **options)
-    images = IMAGE_FOLDERS[args.dataset]
+    images = IMAGE_FOLDERS.get(args.dataset, ".")
     if kept and not args.overwrite:
         draws, observed = None, kept
         write_formatted(folder, formatted, images, observed)

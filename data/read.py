@@ -31,10 +31,10 @@ from files import is_there, read_json
 # What holds for a known set where its folder has no dataset.json.
 DATASETS: dict[str, dict[str, Any]] = {
     "pascal": {"images": IMAGE_FOLDERS["pascal"], "classes": class_names.PASCAL},
-    "coco": {"images": IMAGE_FOLDERS["coco"], "classes": class_names.COCO},
+    "coco": {"classes": class_names.COCO},
     "nuswide": {"images": IMAGE_FOLDERS["nuswide"]},
     "cub": {"images": IMAGE_FOLDERS["cub"]},
-    "openimages": {"images": IMAGE_FOLDERS["openimages"], "truth": "partial"},
+    "openimages": {"truth": "partial"},
 }
 TRUTHS = {"full": (0, 1), "partial": (-1, 0, 1), "none": ()}  # values of formatted_*_labels.npy
 

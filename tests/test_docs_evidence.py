@@ -1,14 +1,12 @@
-"""The pages of evidence are those of the committed records, and their commands are right."""
+"""The pages of evidence are those of the committed records."""
 
 import argparse
-import importlib
 import re
 import statistics
 from pathlib import Path
 
 import pytest
 
-from tests.test_tools import commands
 from tools import report, reproduction
 from tools.explained import read_pointing
 from tools.figures import KINDS
@@ -115,32 +113,3 @@ def test_every_script_is_named_and_every_named_script_is_there():
     there = {path.name for path in (ROOT / "scripts").glob("*.sh")} - {"runs.sh"}
     named = set(re.findall(r"\b(\w+\.sh)\b", EVIDENCE + README))
     assert there - {"tune_methods.sh"} <= named <= there | {"runs.sh"}
-
-
-def tool_commands():
-    pages = (README, EVIDENCE, REPRODUCTION, (ROOT / "docs" / "methods.md").read_text())
-    return [
-        line.split("#")[0].split()[2:]
-        for page in pages
-        for line in commands(page)
-        if line.startswith("python -m tools.")
-    ]
-
-
-@pytest.mark.parametrize("words", tool_commands(), ids=" ".join)
-def test_every_command_of_a_tool_is_right(words, monkeypatch):
-    """As far as its flags go: whoever parses them stops there."""
-    module = importlib.import_module(words[0])
-    parse = argparse.ArgumentParser.parse_known_args
-
-    class Parsed(Exception):
-        pass
-
-    def stop(parser, args=None, namespace=None):
-        _, unknown = parse(parser, args, namespace)
-        assert not unknown
-        raise Parsed
-
-    monkeypatch.setattr(argparse.ArgumentParser, "parse_known_args", stop)
-    with pytest.raises(Parsed):
-        module.main(words[1:])

@@ -1,7 +1,6 @@
 """The evidence of a run: mAP by hand, the label audit by plain numpy, curves."""
 
 import math
-import sys
 
 import numpy as np
 import pytest
@@ -13,7 +12,6 @@ from evaluation import evaluate, evaluation_loader
 from hardware import find_hardware
 from instrumentation import (
     LabelAudit,
-    TensorBoard,
     draw_curves,
     mean_average_precision,
     mean_of_known,
@@ -292,12 +290,6 @@ def test_curves_are_a_png(tmp_path, rows):
     assert content.rstrip().endswith(b"IEND\xaeB`\x82")
     width, height = (int.from_bytes(content[at : at + 4], "big") for at in (16, 20))
     assert width > height > 300
-
-
-def test_tensorboard_that_is_not_installed_costs_one_line(tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
-    with pytest.raises(UserError, match="--tensorboard needs a package: pip install tensorboard"):
-        TensorBoard(tmp_path)
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf])

@@ -1,7 +1,6 @@
 """The tools on finished runs, and that what is committed agrees with what they say."""
 
 import json
-import re
 import shutil
 from pathlib import Path
 
@@ -115,25 +114,6 @@ def test_the_table_in_the_readme_is_that_of_the_committed_records():
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     table = markdown(ROOT / "results" / "digits")
     assert report.insert(readme, "digits", table) == readme
-
-
-def commands(page):
-    """The commands of the code blocks of a page."""
-    blocks = re.findall(r"```(?:bash|sh)\n(.*?)```", page, flags=re.DOTALL)
-    return [line for block in blocks for line in block.splitlines() if line.strip()]
-
-
-def test_every_training_command_of_the_readme_is_right(tmp_path):
-    from config import parse_args
-
-    tried = 0
-    for line in commands((ROOT / "README.md").read_text(encoding="utf-8")):
-        for part in line.split("#")[0].split("&&"):
-            _, by, words = part.partition(" main.py ")
-            if by:
-                parse_args(words.split())
-                tried += 1
-    assert tried >= 3
 
 
 def test_settings_that_are_not_those_of_the_result_are_refused(runs, tmp_path):
