@@ -81,7 +81,7 @@ def parse_and_stop(parse):
 def check(command):
     """Raise UserError, or fail, unless it is a right command."""
     words = [word for word in shlex.split(command) if word != "..."]
-    given = [words.pop(0) for word in list(words) if re.match(r"[A-Z]+=", word)]
+    given = [words.pop(0) for word in list(words) if re.match(r"[A-Z_]+=", word)]
     program, *words = words
     if program.startswith("scripts/"):
         check_script(program, given)
@@ -89,6 +89,8 @@ def check(command):
         check_pip(words)
     elif command in UNCHECKED or any(map(command.startswith, FOREIGN)):
         assert words[0] != "-m" or importlib.util.find_spec(words[1])
+    elif words[:1] == ["-c"]:
+        compile(words[1], command, "exec")
     elif program in ("python", "python3") and words[0] == "-m":
         check_module(words[1], words[2:])
     else:
@@ -127,7 +129,7 @@ def check_module(name, words):
 
 @pytest.mark.parametrize("command", all_commands())
 def test_a_command_of_a_page_is_right(command, request):
-    if command.partition(" main.py")[0].startswith("python -m "):
+    if re.match(r"(?:[A-Z_]+=\S+ )*python -m ", command):
         request.getfixturevalue("parses_only")
     check(command)
 
