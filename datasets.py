@@ -152,7 +152,7 @@ def load_data(config: Config, decode_once: bool = False) -> Data:
     With `check_images`, or `on_bad_image` skip, every image is read first. Raises UserError where
     files are missing, wrong, or disagree.
     """
-    data = _digits(config) if config.dataset == "digits" else _from_folder(config)
+    data = load_uncut(config)
     for flag, split, variant in (
         ("--train_set_variant", data.train, config.train_set_variant),
         ("--val_set_variant", data.val, config.val_set_variant),
@@ -165,6 +165,11 @@ def load_data(config: Config, decode_once: bool = False) -> Data:
         data = kept_decoded(data, config.cache, Path(config.data_root), config.num_workers)
     _check_positives(data, config.train_set_variant, config.val_set_variant, config.dataset_dir)
     return data
+
+
+def load_uncut(config: Config) -> Data:
+    """The data as its files have it: all training images are in train, and val if it has no own."""
+    return _digits(config) if config.dataset == "digits" else _from_folder(config)
 
 
 def split_indices(num_images: int, val_frac: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
