@@ -139,7 +139,7 @@ function small(number, isCurrent) {
   if (isCurrent) {
     button.setAttribute("aria-current", "true");
   }
-  button.append(picture, make("span", nameOf(item.label)), make("span", `${item.score.toFixed(3)} ${stateOf(number)}`));
+  button.append(picture, make("span", nameOf(item.label)), make("span", decisions.get(number) || item.score.toFixed(3)));
   const entry = make("li", "");
   entry.append(button);
   return entry;
