@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import shlex
 import sys
 from collections.abc import Sequence
@@ -35,8 +36,7 @@ class Decisions(NamedTuple):
 
 def _parser() -> cli.Parser:
     parser = cli.Parser(prog="python -m tools.apply", description=main.__doc__)
-    parser.add_argument("decisions", type=Path,
-                        help="what the page exported, or a suggestions.csv with --accept_top")  # fmt: skip
+    parser.add_argument("decisions", type=Path, help="what the page exported, or a suggestions.csv")
     parser.add_argument("--out", type=Path, required=True, metavar="FOLDER",
                         help="a new folder")  # fmt: skip
     parser.add_argument("--rejected", type=cli.choice(*REJECTED), default="negative",
@@ -68,9 +68,9 @@ def main(argv: Sequence[str]) -> None:
     said = f"{len(found.accepted):,} labels accepted and {len(found.rejected):,} rejected"
     write_folder(args.out, config, data, observed, f"{config.dataset} with {said}")
     print(f"{said}, in {printable(str(args.out))}; to train on it as before:")
-    words = ["python", "main.py", "--config", str(found.run / "config.json"),
-             "--dataset", str(args.out), "--exp_name", f"{args.out.name}_{config.mod_scheme}"]  # fmt: skip
-    print(printable(shlex.join(words)))
+    words = ["--config", str(found.run / "config.json"), "--dataset", str(args.out)]
+    name = f"{args.out.name}_{config.mod_scheme}"
+    print(printable(shlex.join(["python", "main.py", *words, "--exp_name", name])))
 
 
 def _asked(args: argparse.Namespace) -> Decisions:
@@ -123,8 +123,6 @@ def _data_of(found: Decisions, data_root: str | None) -> tuple[Config, Data]:
 
     Raises UserError where they are not what the decisions were made on.
     """
-    import dataclasses
-
     from datasets import load_data, load_uncut
     from tools.suggestions import check_same_training, config_of, recorded_digests
 
