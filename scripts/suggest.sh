@@ -36,7 +36,7 @@ for top in $TOPS; do
     for seed in $SEEDS; do
         for method in AN LL-R; do
             echo "--config $RESULTS/before_${method}_$seed/config.json" \
-                "--dataset $RESULTS/data_${top}_$seed --exp_name after_${top}_${method}_$seed"
+                "--dataset $RESULTS/data_${top}_$seed --cache memory --exp_name after_${top}_${method}_$seed"
         done
     done
 done | trained

@@ -160,11 +160,12 @@ def test_filters(suggested):
     assert len(rows) >= 5
 
 
-def test_where_the_truth_is_unknown_nothing_is_measured(suggested, tmp_path):
+def test_where_the_truth_is_unknown_nothing_is_measured(suggested, tmp_path, capsys):
     folder = tiny.make_folder(tmp_path)
     (folder / "dataset.json").write_text('{"truth": "none"}')
     more = ("--val_set_variant", "observed", "--audit", "labels", "--mod_scheme", "AN")
     _, run = tiny.train(folder, tmp_path, *more, "--num_epochs", "1")
+    capsys.readouterr()
     rows, said = suggested(run=run)
     assert {(row["truth"], row["epochs_selected"]) for row in rows} == {("", "")}
     assert said.count("\n") == 1
