@@ -31,7 +31,9 @@ def trained(tmp_path_factory):
 
 def hidden(folder, count):
     """The last unobserved labels of training images: row of the whole part, column, name, class."""
-    labels, names = (np.load(array_path(folder, "train", kind)) for kind in ("labels_obs", "images"))
+    labels, names = (
+        np.load(array_path(folder, "train", kind)) for kind in ("labels_obs", "images")
+    )
     rows, _ = split_indices(len(names), 0.2, 1200)
     found = [(row, column) for row in rows for column in np.flatnonzero(labels[row] == 0)]
     return [(row, column, str(names[row]), f"class {column}") for row, column in found[-count:]]
