@@ -1,4 +1,4 @@
-"""Decisions on suggested labels, written back: the right labels of the right rows, and no others."""
+"""Decisions on suggested labels, written back: to the right labels, and to no others."""
 
 import hashlib
 import json

@@ -139,7 +139,7 @@ def test_filters_by_class_and_by_decision(show):
 
 
 def test_the_exported_file_is_what_apply_reads(show, tmp_path):
-    shown = show(content(name=lambda text: f"{text} <é \u202e 𝔸"))
+    shown = show(content(name=lambda text: f"{text} <é \u202e \U0001f600"))
     for key in "ara":
         shown.keyboard.press(key)
     with shown.expect_download() as download:
@@ -148,7 +148,7 @@ def test_the_exported_file_is_what_apply_reads(show, tmp_path):
     path = tmp_path / "decisions.json"
     download.value.save_as(path)
     found = read_decisions(path)
-    end = " <é \u202e 𝔸"
+    end = " <é \u202e \U0001f600"
     pairs = [(0, 0), (0, 1), (1, 2)]
     pairs = [(f"image {image}{end}", f"class {column}{end}") for image, column in pairs]
     assert (found.accepted, found.rejected) == ([pairs[0], pairs[2]], [pairs[1]])
