@@ -157,6 +157,29 @@ def after(folder: Path) -> dict[str, Any]:
     return {"test_map": maps, "taken": taken}
 
 
+def by_weights(folder: Path) -> dict[str, Any]:
+    """How right the best models' final scores and the score are, of the runs before, by method."""
+    from evaluation import evaluate
+    from tools import loading
+    from tools.suggestions import read_evidence
+
+    parser, found = cli.Parser(), dict[str, Any]()
+    loading.add_arguments(parser)
+    for path in sorted(folder.glob("before_*_*/bestmodel.pt")):
+        run = loading.load(parser.parse_args([str(path.parent), "--num_workers", "0"]))
+        evidence = read_evidence(path.parent)
+        hidden, truth = evidence.unobserved, evidence.truth
+        assert truth is not None, "digits are known"
+        logits = evaluate(run.model, run.loader(run.data.train), run.hardware).numpy()
+        kinds = {"final": logits, "score": score(evidence.history.loss)}
+        method = path.parent.name.split("_")[1]
+        for kind, values in kinds.items():
+            for title, value in judged(values[hidden], truth[hidden] == 1).items():
+                by_title = found.setdefault(method, {}).setdefault(kind, {})
+                by_title.setdefault(title, []).append(value)
+    return found
+
+
 def tables(result: Mapping[str, Any]) -> dict[str, Table]:
     """The tables of docs/suggest.md, by name: means over seeds and deviations, in percent."""
     rows = [
@@ -179,6 +202,7 @@ def tables(result: Mapping[str, Any]) -> dict[str, Table]:
         found["cleanlab"] = Table(("method", *kinds), cells)
     if "after" in result:
         found["after"] = _after_table(result["after"])
+        found["final"] = _final_table(result["weights"])
     return found
 
 
@@ -194,6 +218,17 @@ def _after_table(result: Mapping[str, Any]) -> Table:
         cells = [_with_two([*values.values()]) if values else "not run" for values in maps]
         rows.append((taken, right, *cells))
     return Table(("taken over", "right, %", "AN test mAP", "LL-R test mAP"), rows)
+
+
+def _final_table(result: Mapping[str, Any]) -> Table:
+    names = {"final": "best model's final p", "score": "the score"}
+    titles = ("average precision", *(f"at {number}" for number in AT))
+    rows = [
+        (method, names[kind], *(_cell(by_title, title) for title in titles))
+        for method, by_kind in result.items()
+        for kind, by_title in by_kind.items()
+    ]
+    return Table(("run", "ranked by", *titles), rows)
 
 
 def _cell(values: Mapping[str, Sequence[float]] | None, title: str) -> str:
@@ -217,7 +252,7 @@ def main(argv: Sequence[str]) -> None:
     args = parser.parse_args(argv)
     result = measure(args.results)
     if args.after:
-        result["after"] = after(args.after)
+        result |= {"after": after(args.after), "weights": by_weights(args.after)}
     result = rounded(result)
     publish(result, args.out)
     if args.write:

@@ -196,7 +196,7 @@ def test_an_exported_file_is_imported_and_another_is_not(show, tmp_path):
     ):
         path.write_text(json.dumps({**decided, **changes}))
         shown.locator("#import").set_input_files(path)
-        shown.wait_for_function(f"at('said').textContent.startsWith({json.dumps(said)})")
+        shown.get_by_role("status").get_by_text(said).wait_for()
         assert counted(shown).startswith(count)
 
 

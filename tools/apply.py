@@ -57,6 +57,8 @@ def main(argv: Sequence[str]) -> None:
     digits are written. main.py --dataset FOLDER trains on it.
     """
     args = _parser().parse_args(argv)
+    from config import command
+
     found = _asked(args)
     _check_is_new(args.out)
     config, data = _data_of(found, args.data_root)
@@ -68,9 +70,8 @@ def main(argv: Sequence[str]) -> None:
     said = f"{len(found.accepted):,} labels accepted and {len(found.rejected):,} rejected"
     write_folder(args.out, config, data, observed, f"{config.dataset} with {said}")
     print(f"{said}, in {printable(str(args.out))}; to train on it as before:")
-    words = ["--config", str(found.run / "config.json"), "--dataset", str(args.out)]
-    name = f"{args.out.name}_{config.mod_scheme}"
-    print(printable(shlex.join(["python", "main.py", *words, "--exp_name", name])))
+    again = dataclasses.replace(config, dataset=str(args.out), fpc=None, rps=None)
+    print(printable(command(again)))
 
 
 def _asked(args: argparse.Namespace) -> Decisions:
