@@ -5,13 +5,13 @@
 #     scripts/suggest.sh
 #     TOPS=500 SEEDS=1 ROOT=anew JOBS=2 scripts/suggest.sh
 #
-#   TOPS="500 1000 3000"   how many suggestions are taken over, a folder and two runs for each
+#   TOPS="1000 3000"   how many suggestions are taken over, a folder and two runs for each
 #
 # Head of scripts/runs.sh: what else it takes. The runs lie in ROOT/suggest.
 cd "$(dirname "$0")/.." || exit 1
 source scripts/runs.sh
 RESULTS=${RESULTS:-$(usual_folder suggest)}
-TOPS=${TOPS:-500 1000 3000}
+TOPS=${TOPS:-1000 3000}
 
 trained() { # the runs whose flags stand on standard input, a line a run
     sed "s|^|python main.py --audit labels --save_path $RESULTS --resume |" |
