@@ -176,13 +176,18 @@ def load_data(config: Config, decode_once: bool = False, processes: Processes = 
 
 def _read(config: Config) -> Data:
     """The data as the files have it, with val cut from train."""
-    data = _digits(config) if config.dataset == "digits" else _from_folder(config)
+    data = load_uncut(config)
     for flag, split, variant in (
         ("--train_set_variant", data.train, config.train_set_variant),
         ("--val_set_variant", data.val, config.val_set_variant),
     ):
         _check_variant(split, flag, variant, config.dataset_dir)
     return _cut(data, config)
+
+
+def load_uncut(config: Config) -> Data:
+    """The data as its files have it: all training images are in train, and val if it has no own."""
+    return _digits(config) if config.dataset == "digits" else _from_folder(config)
 
 
 def split_indices(num_images: int, val_frac: float, seed: int) -> tuple[np.ndarray, np.ndarray]:

@@ -14,7 +14,7 @@ from tools.explained import Maps, Pointing, check_same_data, read_maps, read_poi
 from tools.finished import Run, group_by_method, method_name, setting
 
 if TYPE_CHECKING:
-    from datasets import Data
+    from datasets import Split
 
 
 class Explained(NamedTuple):
@@ -97,17 +97,20 @@ def read_pictures(
         )
     boxes = boxes_of(config.dataset, config.dataset_dir, names, data.classes)
     return [
-        Picture(*_pixels(data, split, place_of[name]), found)
+        Picture(*pixels_of(data.splits[split], place_of[name]), found)
         for name, found in zip(names, boxes, strict=True)
     ]
 
 
-def _pixels(data: Data, split: str, place: int) -> tuple[np.ndarray, tuple[int, int]]:
-    """An image as the network sees it, [H, W, 3], and its true width and height."""
+def pixels_of(split: Split, place: int) -> tuple[np.ndarray, tuple[int, int]]:
+    """An image as the network sees it, uint8 [H, W, 3], and its true width and height.
+
+    Raises BadImage where it cannot be read.
+    """
     from loaders import BadImage, ImageFiles
     from tools.inspect_counts import read_header
 
-    images = data.splits[split].images
+    images = split.images
     batch = images.__getitems__([place])
     if isinstance(batch, BadImage):
         raise batch

@@ -1,0 +1,219 @@
+"""Suggested labels: the score by hand, what the tool writes, what it refuses, what docs say."""
+
+import csv
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import cli
+from benchmarks.suggestions import tables
+from evaluation import evaluate
+from hardware import find_hardware
+from label_history import read_history
+from tests import tiny
+from tools import suggest, suggestions
+from tools.report import insert
+from tools.tables import markdown
+from train import load_run
+
+ROOT = Path(__file__).parents[1]
+
+
+def loss_of(p):
+    return -np.log1p(-np.asarray(p, float))
+
+
+@pytest.fixture(scope="module")
+def run_dir(tmp_path_factory):
+    root = tmp_path_factory.mktemp("suggest")
+    _, found = tiny.train(tiny.make_folder(root), root, "--mod_scheme", "LL-R", "--audit", "labels")
+    return found
+
+
+@pytest.fixture
+def suggested(run_dir, tmp_path, capsys):
+    """A function that runs the tool with more flags: the rows that it writes, and what it says."""
+
+    def suggested(*more, run=run_dir):
+        out = tmp_path / "out"
+        status = cli.run(suggest.main, [str(run), "--out", str(out), *more])
+        printed = capsys.readouterr()
+        assert status == 0, printed.err
+        with (out / suggestions.CSV).open(newline="") as file:
+            return list(csv.DictReader(file)), printed.out
+
+    return suggested
+
+
+# The score
+
+
+def test_the_score_is_the_mean_probability_weighted_by_the_squared_epoch():
+    loss = loss_of([[[0.5, 0.0]], [[0.25, 1 - 1e-7]], [[0.1, 0.5]]])
+    expected = [[(0.5 + 4 * 0.25 + 9 * 0.1) / 14, (0 + 4 * 1 + 9 * 0.5) / 14]]
+    np.testing.assert_allclose(suggestions.score(loss), expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("epochs", [1, 2, 30])
+def test_the_score_is_a_probability_and_of_one_epoch_that_one_itself(epochs):
+    loss = np.random.RandomState(epochs).gamma(1, 3, (epochs, 20, 5)).astype(np.float16)
+    loss[-1, 0] = np.finfo(np.float16).max
+    found = suggestions.score(loss)
+    assert found.shape == (20, 5)
+    assert 0 <= found.min() <= found.max() <= 1
+    if epochs == 1:
+        np.testing.assert_allclose(found, suggestions.probabilities(loss[0]))
+
+
+def test_early_is_the_first_half():
+    loss = loss_of([[0.2], [0.4], [0.9]])
+    np.testing.assert_allclose(suggestions.early_score(loss), [0.3], rtol=1e-5)
+
+
+def test_only_unobserved_labels_are_ranked_and_ties_stay_in_order():
+    scores = np.array([[0.5, 0.9, 0.5], [0.5, 0.7, 0.1]])
+    unobserved = np.array([[True, False, True], [True, True, True]])
+    found = suggestions.rank(scores, unobserved)
+    order = [(1, 1), (0, 0), (0, 2), (1, 0), (1, 2)]
+    assert list(zip(found.row.tolist(), found.column.tolist(), strict=True)) == order
+    found = suggestions.rank(scores, unobserved, columns=[2])
+    assert (found.row.tolist(), found.score.tolist()) == ([0, 1], [0.5, 0.1])
+
+
+def test_what_is_printed_of_a_ranking():
+    """Labels of unknown truth count for nothing."""
+    truth = np.array([[1, -1, 0, 1, -1]], np.int8)
+    ranking = suggestions.Ranked(np.zeros(5, int), np.arange(5), np.arange(5, 0, -1) / 5)
+    lines = list(suggest.measured(ranking, 3, truth))
+    assert lines == [
+        "Precision at 3 : 50.00 %", "Average precision : 83.33 %",
+        "Recall : 50.00 % (1 of 2 missing)",
+    ]  # fmt: skip
+    assert list(suggest.measured(ranking, 3, None)) == []
+    assert list(suggest.measured(ranking, 3, -np.abs(truth))) == []
+
+
+# The tool
+
+
+def test_the_table_says_what_the_history_and_the_model_say(suggested, run_dir):
+    rows, said = suggested("--top", "7")
+    assert len(rows) == 7
+    assert "Precision at 7 : " in said
+    model, _, classes = load_run(run_dir)
+    history = read_history(run_dir, "finetune", 3, (24, 4))
+    evidence = suggestions.read_evidence(run_dir)
+    names = evidence.data.train.names.tolist()
+    images = evidence.data.train.images.__getitems__(range(24))[0]
+    with torch.inference_mode():
+        final = model(images).sigmoid().numpy()
+    scores = [float(row["score"]) for row in rows]
+    assert scores == sorted(scores, reverse=True)
+    for row in rows:
+        at = names.index(row["image"]), classes.index(row["label"])
+        assert evidence.unobserved[at]
+        assert int(row["truth"]) == evidence.truth[at]
+        p = 1 - np.exp(-history.loss[:, at[0], at[1]].astype(float))
+        assert float(row["score"]) == pytest.approx((p * [1, 4, 9]).sum() / 14, abs=1e-4)
+        assert float(row["early_score"]) == pytest.approx(p[:2].mean(), abs=1e-4)
+        assert float(row["final_score"]) == pytest.approx(final[at], abs=1e-4)
+        when = 1 + np.flatnonzero(history.selected[:, at[0], at[1]])
+        assert row["epochs_selected"] == str(len(when))
+        assert row["first_epoch_selected"] == (str(when[0]) if len(when) else "")
+
+
+def test_class_maps_are_those_of_the_suggested_classes(run_dir):
+    """Whatever the order in which the images come, and however many classes are of one."""
+    args = suggest._parser().parse_args([str(run_dir)])
+    run = suggest.loading.load(args)
+    chosen = suggestions.Ranked(np.array([9, 2, 9, 20]), np.array([3, 0, 1, 2]), np.zeros(4))
+    hardware = find_hardware("cpu", 0, "off")
+    every = evaluate(run.model.class_maps, run.loader(run.data.train), hardware).numpy()
+    expected = every[chosen.row, chosen.column]
+    np.testing.assert_allclose(suggest._maps(run, chosen), expected, atol=1e-5)
+
+
+def test_without_weights_the_history_alone_does(suggested, run_dir, tmp_path):
+    with_weights, _ = suggested("--top", "9")
+    bare = tmp_path / "bare"
+    shutil.copytree(run_dir, bare, ignore=shutil.ignore_patterns("*.pt"))
+    rows, _ = suggested("--top", "9", run=bare)
+    same = ("image", "label", "score", "early_score", "epochs_selected", "truth")
+    assert [[row[name] for name in same] for row in rows] == [
+        [row[name] for name in same] for row in with_weights
+    ]
+    page = (tmp_path / "out" / "index.html").read_text()
+    assert '"maps":null' in page
+
+
+def test_filters(suggested):
+    everything, _ = suggested()
+    rows, _ = suggested("--label", "class 1", "class 3")
+    assert rows == [row for row in everything if row["label"] in ("class 1", "class 3")]
+    least = everything[4]["score"]
+    rows, _ = suggested("--min_score", f"{float(least) - 1e-6}")
+    assert rows == everything[: len(rows)]
+    assert len(rows) >= 5
+
+
+def test_where_the_truth_is_unknown_nothing_is_measured(suggested, tmp_path, capsys):
+    folder = tiny.make_folder(tmp_path)
+    (folder / "dataset.json").write_text('{"truth": "none"}')
+    more = ("--val_set_variant", "observed", "--audit", "labels", "--mod_scheme", "AN")
+    _, run = tiny.train(folder, tmp_path, *more, "--num_epochs", "1")
+    capsys.readouterr()
+    rows, said = suggested(run=run)
+    assert {(row["truth"], row["epochs_selected"]) for row in rows} == {("", "")}
+    assert said.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("damage", "flags", "said"),
+    [
+        ("labels", [], "is missing: train the run with --audit labels"),
+        ("config.json", [], "holds no run"),
+        ("metrics.csv", [], "metrics.csv is missing"),
+        ("", ["--label", "clas 1"], "'clas 1' is no class, did you mean class 1?"),
+        ("", ["--min_score", "1"], "no unobserved label scores as much"),
+        ("", ["--top", "0"], "--top: 0 must be a whole number >= 1"),
+        ("data", [], "train observed are not those of"),
+    ],
+)
+def test_mistakes_cost_one_line(run_dir, tmp_path, capsys, damage, flags, said):
+    bad = tmp_path / "bad"
+    shutil.copytree(run_dir, bad)
+    if damage == "labels":
+        shutil.rmtree(bad / damage)
+    elif damage == "data":
+        content = json.loads((bad / "config.json").read_text())
+        content["environment"]["data"]["train observed"] = "0" * 16
+        (bad / "config.json").write_text(json.dumps(content))
+    elif damage:
+        (bad / damage).unlink()
+    assert cli.run(suggest.main, [str(bad), *flags]) == 2
+    error = capsys.readouterr().err
+    assert said in error
+    assert error.count("\n") == 1
+
+
+# What the page says
+
+
+def test_the_tables_of_the_page_are_those_of_the_record():
+    page = (ROOT / "docs" / "suggest.md").read_text()
+    result = json.loads((ROOT / "docs" / "suggest.json").read_text())
+    for name, table in tables(result).items():
+        assert insert(page, name, markdown(table)) == page, name
+
+
+def test_the_score_is_as_good_as_plain_confidence_of_the_same_run():
+    found = json.loads((ROOT / "docs" / "suggest.json").read_text())["scores"]
+    ours = found["mean p weighted by epoch^2 (the score)"]
+    plain = found["p of the last epoch (plain confidence)"]
+    for method in ("AN", "LL-R", "LL-Ct", "LL-Cp"):
+        means = [np.mean(kind[method]["average precision"]) for kind in (ours, plain)]
+        assert means[0] >= means[1], method

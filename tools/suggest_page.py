@@ -1,0 +1,155 @@
+"""The page on which a person accepts or rejects suggested labels, and the pictures beside it.
+
+The page holds all of its text and needs no network; small pictures lie in the folder `images`
+beside it. What came from files is in a JSON element that the script shows as text alone.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import numpy as np
+
+from cli import UserError
+from files import write_atomically
+
+if TYPE_CHECKING:
+    from datasets import Split
+    from tools.suggestions import Evidence, Ranked
+
+PICTURES = "images"
+LARGEST = 320  # pixels of the longer side of a picture
+_SHARP = 64  # pixels: a smaller picture is kept as it is, without loss
+
+
+def write(
+    out: Path,
+    about: Mapping[str, Any],
+    evidence: Evidence,
+    chosen: Ranked,
+    rows: Sequence[Mapping[str, Any]],
+    maps: np.ndarray | None,
+) -> None:
+    """Write index.html and its pictures; `rows` [S] as in suggestions.csv, `maps` [S, h, w].
+
+    Raises UserError where they cannot be written, or an image cannot be read.
+    """
+    from data.labels import to_dense
+
+    train = evidence.data.train
+    places, image = np.unique(chosen.row, return_inverse=True)
+    sizes = [_write_picture(out, number, train, row) for number, row in enumerate(places)]
+    human = to_dense(evidence.data.train.labels(evidence.config.train_set_variant)[places])
+    content = {
+        **about,
+        "classes": list(evidence.data.classes),
+        "images": [_image(*of) for of in zip(train.names[places], human, sizes, strict=True)],
+        "maps": list(maps.shape[1:]) if maps is not None else None,
+        "items": items(evidence, chosen, image, rows, maps),
+    }
+    text = page(content).encode()
+    write_atomically(out / "index.html", lambda file: file.write(text))
+
+
+def items(
+    evidence: Evidence,
+    chosen: Ranked,
+    image: np.ndarray,
+    rows: Sequence[Mapping[str, Any]],
+    maps: np.ndarray | None,
+) -> list[dict[str, Any]]:
+    """What the page is told of each suggestion; `image` [S]: which of the pictures it is of."""
+    losses = evidence.history.loss[:, chosen.row, chosen.column].astype(float).round(2)
+    selected = evidence.history.selected
+    when = None if selected is None else selected[:, chosen.row, chosen.column]
+    return [
+        {
+            "image": int(image[place]),
+            "label": int(chosen.column[place]),
+            "score": float(row["score"]),
+            "final": float(row["final_score"]),
+            "early": float(row["early_score"]),
+            "loss": losses[:, place].tolist(),
+            "selected": [] if when is None else np.flatnonzero(when[:, place]).tolist(),
+            "map": "" if maps is None else _packed(maps[place]),
+        }
+        for place, row in enumerate(rows)
+    ]
+
+
+def page(content: Mapping[str, Any]) -> str:
+    """The page with this content, of which no sign is taken for a tag."""
+    script, style = _read("page.js"), _read("style.css")
+    data = json.dumps(content, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
+    filling = {"policy": _policy(script, style), "style": style, "data": data, "script": script}
+    return re.sub(r"<!-- (\w+) -->", lambda place: filling[place[1]], _read("page.html"))
+
+
+def _image(name: str, given: np.ndarray, picture: tuple[str, int, int]) -> dict[str, Any]:
+    """An image with its labels `given`, int8 [K]; `picture`: file, width and height."""
+    return {
+        "name": str(name),
+        "picture": picture,
+        "positive": np.flatnonzero(given == 1).tolist(),
+        "negative": np.flatnonzero(given == -1).tolist(),
+    }
+
+
+def _packed(values: np.ndarray) -> str:
+    """A map [h, w] in 0 to 255, its highest place 255, what speaks against the class 0."""
+    positive = values.clip(min=0)
+    scaled = 255 * positive / max(float(positive.max()), 1e-12)
+    return base64.b64encode(scaled.round().astype(np.uint8).tobytes()).decode()
+
+
+def _write_picture(out: Path, number: int, split: Split, row: int) -> tuple[str, int, int]:
+    """Write a small picture of an image of the split: its file's name, width and height.
+
+    Raises BadImage where the image cannot be read.
+    """
+    from PIL import Image
+
+    from tools.examples import pixels_of
+
+    pixels, (width, height) = pixels_of(split, int(row))
+    shrink = min(1, LARGEST / max(width, height))
+    size = (max(1, round(width * shrink)), max(1, round(height * shrink)))
+    is_small = max(size) <= _SHARP
+    name = f"{PICTURES}/{number:05}.{'png' if is_small else 'jpg'}"
+    kind = {"format": "PNG"} if is_small else {"format": "JPEG", "quality": 85}
+    with written(out / name) as file:
+        Image.fromarray(pixels).resize(size).save(file, **kind)
+    return name, *size
+
+
+@contextlib.contextmanager
+def written(path: Path) -> Iterator[BinaryIO]:
+    """A picture's file to write, not flushed to disk: there are thousands, made again at will.
+
+    Raises UserError where it cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("wb") as file:
+            yield file
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror or error}") from None
+
+
+def _policy(script: str, style: str) -> str:
+    """What the page may do: run this script, look like this, and show pictures beside it."""
+    hashes = (base64.b64encode(hashlib.sha256(text.encode()).digest()) for text in (script, style))
+    allowed = "script-src 'sha256-{}'; style-src 'sha256-{}'".format(*(h.decode() for h in hashes))
+    pictures = "img-src 'self' file:"
+    return f"default-src 'none'; {pictures}; {allowed}; base-uri 'none'; form-action 'none'"
+
+
+def _read(name: str) -> str:
+    return (Path(__file__).with_name("suggest_page") / name).read_text(encoding="utf-8")
