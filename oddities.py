@@ -26,8 +26,8 @@ def oddities(data: Data) -> Iterator[str]:
             yield f"images both {where}: {len(names):,}, {min(names)!r} for one"
     if data.test.truth is None:
         yield "the truth is unknown: mAP takes what is not annotated for negative"
-    yield from _odd_classes("val", data.val, data.classes)
-    yield from _odd_classes("test", data.test, data.classes)
+    yield from odd_classes("val", data.val, data.classes)
+    yield from odd_classes("test", data.test, data.classes)
 
 
 def _odd_split(name: str, split: Split) -> Iterator[str]:
@@ -48,12 +48,15 @@ def _odd_split(name: str, split: Split) -> Iterator[str]:
             )
 
 
-def _odd_classes(name: str, split: Split, classes: Sequence[str]) -> Iterator[str]:
-    """The classes whose AP does not depend on the network."""
+def odd_classes(name: str, split: Split, classes: Sequence[str]) -> Iterator[str]:
+    """The classes of a split whose AP does not depend on the network, a line a kind.
+
+    In val no class without a positive label is told of: mAP only chooses the epoch there.
+    """
     labels = split.best_known
     positives, negatives = (np.asarray((labels == value).sum(axis=0)) for value in (1, -1))
     empty = np.flatnonzero((positives == 0) & (negatives > 0))
-    if name == "test" and len(empty):
+    if name != "val" and len(empty):
         yield f"test: {_some(empty, classes)} without a positive label, of which AP counts as 0"
     full = np.flatnonzero((positives > 0) & (negatives == 0))
     if len(full):

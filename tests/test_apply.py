@@ -102,8 +102,8 @@ def test_sparse_labels_change_as_dense_ones_do():
     for labels in (dense, sparse):
         found = apply.changed(labels, places, 1)
         assert np.array_equal(found if labels is dense else found.toarray(), expected)
-        with pytest.raises(cli.UserError, match="label 1 of training image 1 is observed already"):
-            apply.changed(labels, [(1, 1)], 1)
+        with pytest.raises(cli.UserError, match="'b' of 'x' is observed already"):
+            apply._check_unobserved(labels, [(1, 2), (1, 1)], [("x", "c"), ("x", "b")])
     assert dense.tolist() == sparse.toarray().tolist() == [[1, 0, 0], [0, -1, 0]]
 
 
@@ -164,6 +164,7 @@ def test_digits_become_files_with_the_first_suggestions_accepted(tmp_path, capsy
         ({"accepted": [["train/00.png"]]}, "is not what the page of tools.suggest exports"),
         ({"accepted": [["nowhere.png", "class 0"]]}, "'nowhere.png' is no training image"),
         ({"run": "nowhere"}, "nowhere holds no run"),
+        ({"accepted": []}, "holds no decision"),
         ("twice", "decides on a label more than once"),
         ("class", "'no class' is no class of this data"),
         ("observed", "is observed already"),

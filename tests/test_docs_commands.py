@@ -165,6 +165,12 @@ def test_commands_are_found_wherever_a_page_has_them():
     assert commands(page) == found
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_what_a_page_links_to_is_there(page):
+    links = re.findall(r"\]\(([^)#:\s]+)\)", page.read_text(encoding="utf-8"))
+    assert [link for link in links if not (page.parent / link).exists()] == []
+
+
 def test_no_page_is_empty_of_what_it_had():
     found = {page.name: len(commands(page.read_text(encoding="utf-8"))) for page in PAGES[:-1]}
     assert found["README.md"] >= 20

@@ -10,6 +10,7 @@ from PIL import Image
 from sklearn.metrics import average_precision_score, precision_recall_fscore_support
 
 import cli
+from data.formatted import array_path
 from evaluation import evaluate as outputs
 from tests import tiny
 from tools import evaluate, loading
@@ -249,3 +250,20 @@ def test_other_classes_are_refused(run_dir, other, called):
 def test_a_set_without_positive_labels_is_refused(run_dir, other, called):
     tiny.write_array(other / "formatted_val_labels.npy", np.zeros((10, 4), np.int8))
     assert_one_line(called(run_dir, "--dataset", other), "no label of the test images is positive")
+
+
+def test_an_ap_that_no_network_could_change_is_warned_of(tmp_path, capsys):
+    """Where positives alone are known, every AP is 100: of any network."""
+    folder = tiny.make_folder(tmp_path)
+    observed = np.load(array_path(folder, "train", "labels_obs"))
+    tiny.write_labels(folder, "train", "labels", observed)
+    truth = np.load(array_path(folder, "val", "labels"))
+    tiny.write_labels(folder, "val", "labels", (2 * truth - 1).astype(np.int8))
+    (folder / "dataset.json").write_text('{"truth": "partial"}')
+    _, run = tiny.train(folder, tmp_path, "--num_epochs", "1", "--val_set_variant", "observed")
+    capsys.readouterr()
+    assert cli.run(evaluate.main, [str(run), "--split", "train"]) == 0
+    said = capsys.readouterr()
+    assert said.out == "Train mAP : 100.000 on 24 images\n"
+    assert "warning: train: 4 of 4 classes" in said.err
+    assert "without a negative label, of which AP is always 100" in said.err

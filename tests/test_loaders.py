@@ -15,7 +15,7 @@ import pytest
 import torch
 from PIL import Image
 
-from cli import UserError
+from cli import OwnTrouble
 from data.check import bad_images
 from loaders import (
     Array,
@@ -395,7 +395,7 @@ def test_an_image_that_cannot_be_read_is_named_in_one_line(files, num_workers):
     path = files.folder / "sub/07.png"
     path.write_text("no picture")
     arrived, kind, words = read_until_an_error(files, num_workers)
-    assert (arrived, kind) == ([[0, 1, 2, 3]], UserError)
+    assert (arrived, kind) == ([[0, 1, 2, 3]], OwnTrouble)
     assert f"image {path} is no image of a known format" in words
     assert len(words.splitlines()) == 1
     assert not multiprocessing.active_children()

@@ -59,18 +59,22 @@ def main(argv: Sequence[str]) -> None:
     from config import command
 
     found = _asked(args)
+    if not (found.accepted or found.rejected):
+        raise UserError(f"{args.decisions} holds no decision: accept or reject some, export again")
     _check_is_new(args.out)
     config, data = _data_of(found, args.data_root)
     observed = data.train.observed
     assert observed is not None, "decisions are on observed labels"
     values = [(found.accepted, 1), (found.rejected, REJECTED[args.rejected])]
     for pairs, value in values:
-        observed = changed(observed, _places(pairs, data), value)
+        places = _places(pairs, data)
+        _check_unobserved(observed, places, pairs)
+        observed = changed(observed, places, value)
     said = f"{len(found.accepted):,} labels accepted and {len(found.rejected):,} rejected"
     write_folder(args.out, config, data, observed, f"{config.dataset} with {said}")
     print(f"{said}, in {printable(str(args.out))}; to train on it as before:")
     again = dataclasses.replace(config, dataset=str(args.out), fpc=None, rps=None)
-    print(printable(command(again)))
+    print(printable(f"{command(again)} --audit labels"))
 
 
 def _asked(args: argparse.Namespace) -> Decisions:
@@ -155,20 +159,28 @@ def _places(pairs: Sequence[tuple[str, str]], data: Data) -> list[tuple[int, int
     return [(rows[image], columns[label]) for image, label in pairs]
 
 
+def _check_unobserved(
+    observed: Labels, places: Sequence[tuple[int, int]], pairs: Sequence[tuple[str, str]]
+) -> None:
+    """Raise UserError where one of the labels at these places is observed; `pairs`: its names."""
+    for (row, column), (image, label) in zip(places, pairs, strict=True):
+        if observed[row, column]:
+            raise UserError(
+                f"{label!r} of {image!r} is observed already: these decisions are in the data, "
+                "or were made on other labels"
+            )
+
+
 def changed(observed: Labels, places: Sequence[tuple[int, int]], value: int) -> Labels:
     """The labels [N, K] with this value at these places (row, column), which are unobserved.
 
-    `observed` is left as it is. Raises UserError where one of them is observed.
+    `observed` is left as it is.
     """
     if not places:
         return observed
     from data.labels import is_sparse, sparse_labels
 
     row, column = np.array(places).T
-    taken = np.flatnonzero(observed[row, column])
-    if len(taken):
-        at = taken[0]
-        raise UserError(f"label {column[at]} of training image {row[at]} is observed already")
     if is_sparse(observed):
         old = observed.tocoo()  # type: ignore[union-attr]
         values = np.append(old.data, np.full(len(row), value))

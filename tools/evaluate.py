@@ -56,6 +56,8 @@ def main(argv: Sequence[str]) -> None:
     highest F1 on val, never on test.
     """
     args = _parser().parse_args(argv)
+    from oddities import odd_classes
+
     subject = subject_of(args, wants_val=bool(args.full or args.csv or args.json))
     found = _measure(args, subject)
     _write(args, subject, found)
@@ -73,6 +75,8 @@ def main(argv: Sequence[str]) -> None:
         print(text_of_rules(found), end="")
     for name, value in found.groups.items():
         print(f"{printable(name)} mAP : {value:.3f}")
+    for line in odd_classes(args.split, subject.split, found.classes):
+        print(printable(f"warning: {line}"), file=sys.stderr)
     print(f"{args.split.capitalize()} mAP : {found.mean:.3f} on {len(subject.split):,} images")
 
 

@@ -47,6 +47,8 @@ def main(argv: Sequence[str]) -> None:
     with stopping.at_next_step():  # a library that is interrupted while it starts may crash
         from tools import suggest_page, suggestions
     folder = Path(args.run_dir)
+    out = args.out or folder / "suggestions"
+    suggestions.check_is_free(out)
     evidence = suggestions.read_evidence(folder, args.data_root)
     columns = suggestions.columns_of(args.label, evidence.data.classes)
     scores = suggestions.score(evidence.history.loss)
@@ -65,7 +67,6 @@ def main(argv: Sequence[str]) -> None:
         "digest": suggestions.digest_of(str(folder), pairs),
         "data": suggestions.recorded_digests(folder),
     }
-    out = args.out or folder / "suggestions"
     suggest_page.write(out, about, evidence, chosen, rows, maps)
     suggestions.write_table(out, rows, about)
     print(f"wrote {len(rows):,} suggestions to {printable(str(out / 'index.html'))}")

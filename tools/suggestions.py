@@ -174,11 +174,20 @@ def write_table(folder: Path, rows: Sequence[Mapping[str, Any]], about: Mapping[
     write_atomically(folder / ABOUT, lambda file: file.write(record))
 
 
+def check_is_free(out: Path) -> None:
+    """Raise UserError where a folder holds something that is not what tools.suggest writes."""
+    taken = is_there(out) and (not out.is_dir() or any(out.iterdir()))
+    if taken and not is_there(out / ABOUT):
+        raise UserError(f"--out {out} holds something else: give a new folder, or remove it")
+
+
 def read_table(path: Path) -> tuple[dict[str, Any], list[tuple[str, str]]]:
     """Whose the suggestions of a suggestions.csv are, and their images and labels, best first.
 
     Raises UserError where it is not what tools.suggest writes.
     """
+    if not is_there(path.with_name(ABOUT)):
+        raise UserError(f"{path} is no table of tools.suggest: there is no {ABOUT} beside it")
     about = read_json(path.with_name(ABOUT))
     try:
         text = read_file(path).decode("utf-8", "surrogatepass")
