@@ -218,3 +218,10 @@ def test_the_score_is_as_good_as_plain_confidence_of_the_same_run():
     for method in ("AN", "LL-R", "LL-Ct", "LL-Cp"):
         means = [np.mean(kind[method]["average precision"]) for kind in (ours, plain)]
         assert means[0] >= means[1], method
+
+
+def test_the_readme_says_what_the_record_says_of_a_second_run():
+    found = json.loads((ROOT / "docs" / "suggest.json").read_text())["after"]["test_map"]
+    before, after = (np.mean([*found[name].values()]) for name in ("before_AN", "after_3000_AN"))
+    said = f"3,000 suggestions taken over unseen lift AN from {before:.1f} to {after:.1f}"
+    assert said in (ROOT / "README.md").read_text(encoding="utf-8")
