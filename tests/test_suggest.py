@@ -180,7 +180,7 @@ def test_where_the_truth_is_unknown_nothing_is_measured(suggested, tmp_path, cap
         ("", ["--label", "clas 1"], "'clas 1' is no class, did you mean class 1?"),
         ("", ["--min_score", "1"], "no unobserved label scores as much"),
         ("", ["--top", "0"], "--top: 0 must be a whole number >= 1"),
-        ("", ["--out", str(Path(__file__).parent)], "tests holds something else: give a new folder"),
+        ("", ["--out", str(Path(__file__).parent)], "tests holds something else"),
         ("data", [], "train observed are not those of"),
     ],
 )
