@@ -202,6 +202,6 @@ def peers() -> Iterator[None]:
         yield
     except RuntimeError as error:
         said = " ".join(str(error).split())
-        if _PEER_GONE.search(said):
+        if launch().size > 1 and _PEER_GONE.search(said):
             raise ToldElsewhere(f"another process of this run has ended ({said[:160]})") from error
         raise

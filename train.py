@@ -72,22 +72,25 @@ def run_train(config: Config) -> dict[str, Any]:
 @contextlib.contextmanager
 def _noted(run: Run) -> Iterator[None]:
     """Note in the run's log how it ends, where that is before it is finished."""
-    record = run.record
     try:
         yield
     except (KeyboardInterrupt, Exception) as end:
-        with contextlib.suppress(UserError):  # the log may be what cannot be written, and Ctrl-C
-            if not run.processes.is_first:
-                pass
-            elif isinstance(end, KeyboardInterrupt):  # may have ended the reader of a pipe too
-                record.say(stopped(run, end))
-            else:
-                name = "" if isinstance(end, UserError) else f"{type(end).__name__}: "
-                record.note(f"failed: {name}{end}")
+        if run.processes.is_first:
+            with contextlib.suppress(UserError):  # the log may be what cannot be written
+                _note_end(run, end)
         if isinstance(end, UserError) and not isinstance(end, ToldElsewhere):
             kind = OwnTrouble if isinstance(end, OwnTrouble) else UserError
             raise kind(f"{end}; {kept(run)}") from end
         raise
+
+
+def _note_end(run: Run, end: BaseException) -> None:
+    """Write down how a run ends early. Raises UserError where that is not possible."""
+    if isinstance(end, KeyboardInterrupt):
+        run.record.say(stopped(run, end))  # Ctrl-C may have ended the reader of a pipe too
+    else:
+        name = "" if isinstance(end, UserError) else f"{type(end).__name__}: "
+        run.record.note(f"failed: {name}{end}")
 
 
 def train_one_epoch(

@@ -19,7 +19,7 @@ from files import read_json
 from launch import Launch, first_alone_talks, launch
 from loaders import BatchOrder, DealtOrder
 from losses import SCHEMES
-from processes import ALONE, Processes
+from processes import ALONE, Processes, peers
 from record import RunRecord
 from tests import tiny
 from tests.tiny import assert_same_tensors, load
@@ -306,6 +306,18 @@ def test_processes_go_through_the_mini_batches_of_one():
     assert [batch for order in orders for batch in order] == [*DealtOrder(23, 5)]
     assert [len(order) for order in orders] == [2, 2, 1]
     assert orders[0].lengths == [10, 10, 3]
+
+
+def test_the_end_of_another_process_is_told_elsewhere_but_not_alone(monkeypatch):
+    gone = RuntimeError("gloo: Connection closed by peer [127.0.0.1]:5")
+    with pytest.raises(RuntimeError, match="gloo"), peers():
+        raise gone
+    for name, value in PLACE.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(ToldElsewhere, match="another process of this run has ended"), peers():
+        raise gone
+    with pytest.raises(RuntimeError, match="NCCL"), peers():
+        raise RuntimeError("NCCL error: duplicate GPU detected")
 
 
 def test_alone_nothing_is_sent():
