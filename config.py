@@ -23,7 +23,7 @@ from contradictions import (
     check_given,
     check_together,
 )
-from files import read_json
+from files import is_there, read_json
 from naming import run_name, written
 from recipes import OPTIMIZERS, OPTIONS, RECIPES, SCHEMES, TIMM, recipe
 from settings import FLAGS, Config
@@ -60,6 +60,14 @@ def resolve(argv: Sequence[str]) -> tuple[Config, list[str]]:
     except UserError as error:
         raise UserError(f"--config: {error}") from None
     return _resolve(given, saved)
+
+
+def config_of(run_dir: str | Path) -> Config:
+    """The settings of the run in a folder. Raises UserError where there is none."""
+    path = Path(run_dir) / "config.json"
+    if not is_there(path):
+        raise UserError(f"{run_dir} holds no run (no config.json)")
+    return read_config(path)
 
 
 def read_config(path: str | Path) -> Config:

@@ -11,6 +11,7 @@ import json
 import shlex
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -160,18 +161,9 @@ def load_data(config: Config, decode_once: bool = False, processes: Processes = 
     """
     data = processes.together(lambda: _read(config))
     if config.check_images or config.on_bad_image == "skip":
-        unread = data
-        bad = processes.once(lambda: bad_places(unread, config.num_workers, config.on_bad_image))
-        data = data.without(bad)
-
-    def ready() -> Data:
-        kept = data
-        if decode_once and config.cache != "none":
-            kept = kept_decoded(data, config.cache, Path(config.data_root), config.num_workers)
-        _check_positives(kept, config.train_set_variant, config.val_set_variant, config.dataset_dir)
-        return kept
-
-    return processes.together(ready)
+        look = partial(bad_places, data, config.num_workers, config.on_bad_image)
+        data = data.without(processes.once(look))
+    return processes.together(partial(_ready, data, config, decode_once))
 
 
 def _read(config: Config) -> Data:
@@ -183,6 +175,14 @@ def _read(config: Config) -> Data:
     ):
         _check_variant(split, flag, variant, config.dataset_dir)
     return _cut(data, config)
+
+
+def _ready(data: Data, config: Config, decode_once: bool) -> Data:
+    """The data with its images as they are to be kept. Raises UserError if none can be learned."""
+    if decode_once and config.cache != "none":
+        data = kept_decoded(data, config.cache, Path(config.data_root), config.num_workers)
+    _check_positives(data, config.train_set_variant, config.val_set_variant, config.dataset_dir)
+    return data
 
 
 def load_uncut(config: Config) -> Data:

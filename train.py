@@ -20,11 +20,10 @@ from torch.utils.data import DataLoader
 import stopping
 from checkpoint import State, read_best
 from cli import OwnTrouble, ToldElsewhere, UserError
-from config import Config, read_config
+from config import Config, config_of
 from data.labels import share_annotated
 from evaluation import evaluate
 from failures import explained
-from files import is_there
 from finite import LossWatch, NotFinite, not_finite
 from folder import BEST
 from hardware import Hardware
@@ -150,11 +149,8 @@ def load_run(run_dir: str | Path) -> tuple[ImageClassifier, Config, tuple[str, .
 
     Raises UserError where the folder holds no such run.
     """
-    folder = Path(run_dir)
-    if not is_there(folder / "config.json"):
-        raise UserError(f"{folder} holds no run (no config.json)")
-    config = read_config(folder / "config.json")
-    best = read_best(folder)
+    config = config_of(run_dir)
+    best = read_best(Path(run_dir))
     size, boost = config.image_size, config.boostlu
     model = best.fill(build_model(config.arch, len(best.classes), "none", False, size, boost))
     return model.eval(), config, best.classes

@@ -128,9 +128,9 @@ def _data_of(found: Decisions, data_root: str | None) -> tuple[Config, Data]:
     Raises UserError where they are not what the decisions were made on.
     """
     from datasets import load_data, load_uncut
-    from tools.suggestions import check_same_training, config_of, recorded_digests
+    from tools.suggestions import check_same_training, recorded_digests, settings_of
 
-    config = config_of(found.run, data_root)
+    config = settings_of(found.run, data_root)
     config = dataclasses.replace(config, check_images=False, on_bad_image="stop")
     check_same_training(found.data, recorded_digests(found.run), f"the run {found.run}")
     cut = load_data(config)

@@ -88,9 +88,7 @@ def measured(ranking: Ranked, kept: int, truth: np.ndarray | None) -> Iterator[s
     for number in sorted({*(at for at in AT if at < kept), kept}):
         told = is_known[:number].sum()
         if told:
-            share = 100 * right[:number].sum() / told
-            print_at = f"Precision at {number:,}"
-            yield f"{print_at} : {share:.2f} %"
+            yield f"Precision at {number:,} : {100 * right[:number].sum() / told:.2f} %"
     found = right[:kept].sum()
     mean = 100 * average_precision_score(right[is_known], ranking.score[is_known])
     yield f"Average precision : {mean:.2f} %"
@@ -135,12 +133,11 @@ def final_scores(evidence: Evidence, chosen: Ranked, maps: np.ndarray | None) ->
 
     Without them the probabilities in the last epoch.
     """
-    from tools.suggestions import probabilities
+    from tools import metrics, suggestions
 
     if maps is None:
-        return probabilities(evidence.history.loss[-1][chosen.row, chosen.column])
-    logits = maps.mean(axis=(1, 2), dtype=np.float64)
-    return np.exp(-np.logaddexp(0, -logits))  # the sigmoid, without overflow
+        return suggestions.probabilities(evidence.history.loss[-1][chosen.row, chosen.column])
+    return metrics.probabilities(maps.mean(axis=(1, 2), dtype=np.float64))
 
 
 def _maps(run: Loaded, chosen: Ranked) -> np.ndarray:
@@ -152,7 +149,9 @@ def _maps(run: Loaded, chosen: Ranked) -> np.ndarray:
 
     rows, place = np.unique(chosen.row, return_inverse=True)
     columns: list[list[int]] = [[] for _ in rows]
+    slots = []  # which of the classes of its image each suggestion is
     for at, column in zip(place, chosen.column, strict=True):
+        slots.append(len(columns[at]))
         columns[at].append(int(column))
     most, done = max(map(len, columns)), 0
     wanted = torch.tensor([of + of[:1] * (most - len(of)) for of in columns])
@@ -167,9 +166,6 @@ def _maps(run: Loaded, chosen: Ranked) -> np.ndarray:
 
     with explained(run.config.bsize, run.config.image_size, run.config.num_workers):
         found = evaluate(some, run.loader(run.data.train.take(rows)), run.hardware).numpy()
-    slots, seen = np.zeros(len(place), int), np.zeros(len(rows), int)
-    for number, at in enumerate(place):
-        slots[number], seen[at] = seen[at], seen[at] + 1
     return found[place, slots]
 
 

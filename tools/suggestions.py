@@ -117,7 +117,7 @@ def read_evidence(run_dir: Path, data_root: str | None = None) -> Evidence:
     from datasets import load_data
     from label_history import read_history
 
-    config = config_of(run_dir, data_root)
+    config = settings_of(run_dir, data_root)
     data = load_data(config)
     check_same_training(recorded_digests(run_dir), data.fingerprint(), str(run_dir))
     human = to_dense(data.train.labels(config.train_set_variant))
@@ -129,13 +129,14 @@ def read_evidence(run_dir: Path, data_root: str | None = None) -> Evidence:
     return Evidence(config, data, human == 0, truth, history)
 
 
-def config_of(run_dir: Path, data_root: str | None) -> Config:
-    """The settings of the run in this folder. Raises UserError where there is none."""
-    from config import read_config
+def settings_of(run_dir: Path, data_root: str | None) -> Config:
+    """The settings of a run, its data below `data_root` where that is given.
 
-    if not is_there(run_dir / "config.json"):
-        raise UserError(f"{run_dir} holds no run (no config.json)")
-    config = read_config(run_dir / "config.json")
+    Raises UserError where there is none.
+    """
+    from config import config_of
+
+    config = config_of(run_dir)
     return dataclasses.replace(config, data_root=data_root or config.data_root)
 
 
