@@ -12,7 +12,7 @@ from html.parser import HTMLParser
 import pytest
 from PIL import Image
 
-from tests.browser import opened, started
+from tests.browser import opened
 from tools.report_curves import RunCurves, chart_json, mean
 from tools.report_html import AT_FIRST, Picture, Section, counts, page, runs_table
 from tools.tables import Table
@@ -203,12 +203,6 @@ def test_a_page_without_runs_has_no_curves():
 
 
 # ---- in a browser ----
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with started() as running:
-        yield running
 
 
 @pytest.fixture

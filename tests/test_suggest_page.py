@@ -7,7 +7,7 @@ import json
 import pytest
 from PIL import Image
 
-from tests.browser import opened, started
+from tests.browser import opened
 from tools.apply import read_decisions
 from tools.suggest_page import page
 
@@ -38,12 +38,6 @@ def content(count=6, name=lambda text: text, maps=True):
     about = {"run": name("runs/one"), "digest": "0123456789abcdef", "data": {"classes": "c"}}
     return {**about, "classes": classes, "images": images, "items": items,
             "maps": [2, 2] if maps else None}  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with started() as running:
-        yield running
 
 
 @pytest.fixture

@@ -8,18 +8,18 @@ but its own and nothing be loaded.
 from __future__ import annotations
 
 import base64
-import hashlib
 import html
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 from cli import printable
+from tools.pages import filled, read
 from tools.report_curves import FINISHED, RunCurves, chart_json
 from tools.tables import Table
 
+PAGE = "report_page"  # the folder of its parts, beside this file
 MISSING = frozenset(
     {"", "not run", "-", "\u2013", "\u2014"}
 )  # cells that are sorted last, as in page.js
@@ -54,22 +54,19 @@ def page(title: str, sections: Sequence[Section], runs: Sequence[RunCurves]) -> 
 
     All texts are plain text. The same content gives the same page.
     """
-    script = _read("page.js") + _read("chart.js")
-    style = _read("chart.css") + _read("style.css")
+    script = read(PAGE, "page.js") + read(PAGE, "chart.js")
+    style = read(PAGE, "chart.css") + read(PAGE, "style.css")
     parts = _parts(sections, runs)
     filling = {
-        "policy": _policy(script, style),
         "title": _text(title),
-        "style": style,
         "counts": _text(counts(runs)),
         "contents": "".join(
             f'<li><a href="#{name}">{_text(at)}</a></li>\n' for name, at, _ in parts
         ),
         "sections": "".join(_section(*part) for part in parts),
         "runs": chart_json(runs),
-        "script": script,
     }
-    return re.sub(r"<!-- (\w+) -->", lambda place: filling[place[1]], _read("page.html"))
+    return filled(read(PAGE, "page.html"), script, style, "data:", filling)
 
 
 def counts(runs: Sequence[RunCurves]) -> str:
@@ -117,7 +114,7 @@ def _parts(sections: Sequence[Section], runs: Sequence[RunCurves]) -> list[tuple
         for number, section in enumerate(sections, start=1)
     ]
     if any(run.epochs for run in runs):
-        parts.append(("curves", "Curves", _read("chart.html")))
+        parts.append(("curves", "Curves", read(PAGE, "chart.html")))
     if runs:
         content = _content("runs", Section("Runs", [runs_table(runs)]))
         parts.append(("runs", "Runs and their commands", content))
@@ -193,14 +190,3 @@ def _image(picture: Picture) -> str:
 def _text(text: str) -> str:
     """The text as HTML shows it, in one line; for a quoted attribute too."""
     return html.escape(printable(text))
-
-
-def _policy(script: str, style: str) -> str:
-    """What the page may do: run this script, look like this, and show pictures it holds."""
-    hashes = (base64.b64encode(hashlib.sha256(text.encode()).digest()) for text in (script, style))
-    allowed = "script-src 'sha256-{}'; style-src 'sha256-{}'".format(*(h.decode() for h in hashes))
-    return f"default-src 'none'; img-src data:; {allowed}; base-uri 'none'; form-action 'none'"
-
-
-def _read(name: str) -> str:
-    return (Path(__file__).with_name("report_page") / name).read_text(encoding="utf-8")

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import hashlib
 import json
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -19,12 +17,13 @@ import numpy as np
 
 from cli import UserError
 from files import write_atomically
+from tools.pages import filled, read
 
 if TYPE_CHECKING:
     from datasets import Split
     from tools.suggestions import Evidence, Ranked
 
-PICTURES = "images"
+PAGE, PICTURES = "suggest_page", "images"  # folders: beside this file, beside the page
 LARGEST = 320  # pixels of the longer side of a picture
 _SHARP = 64  # pixels: a smaller picture is kept as it is, without loss
 
@@ -86,10 +85,9 @@ def items(
 
 def page(content: Mapping[str, Any]) -> str:
     """The page with this content, of which no sign is taken for a tag."""
-    script, style = _read("page.js"), _read("style.css")
     data = json.dumps(content, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
-    filling = {"policy": _policy(script, style), "style": style, "data": data, "script": script}
-    return re.sub(r"<!-- (\w+) -->", lambda place: filling[place[1]], _read("page.html"))
+    html, script, style = (read(PAGE, name) for name in ("page.html", "page.js", "style.css"))
+    return filled(html, script, style, "'self' file:", {"data": data})
 
 
 def _image(name: str, given: np.ndarray, picture: tuple[str, int, int]) -> dict[str, Any]:
@@ -141,15 +139,3 @@ def written(path: Path) -> Iterator[BinaryIO]:
             yield file
     except OSError as error:
         raise UserError(f"cannot write {path}: {error.strerror or error}") from None
-
-
-def _policy(script: str, style: str) -> str:
-    """What the page may do: run this script, look like this, and show pictures beside it."""
-    hashes = (base64.b64encode(hashlib.sha256(text.encode()).digest()) for text in (script, style))
-    allowed = "script-src 'sha256-{}'; style-src 'sha256-{}'".format(*(h.decode() for h in hashes))
-    pictures = "img-src 'self' file:"
-    return f"default-src 'none'; {pictures}; {allowed}; base-uri 'none'; form-action 'none'"
-
-
-def _read(name: str) -> str:
-    return (Path(__file__).with_name("suggest_page") / name).read_text(encoding="utf-8")
