@@ -5,8 +5,10 @@ How fast anything is depends on the machine, and is asserted nowhere.
 
 import contextlib
 import json
+import os
 import statistics
 import subprocess
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -23,6 +25,7 @@ from benchmarks import (
     photographs,
     scale,
     startup,
+    threads,
     throughput,
 )
 from data.formatted import load_labels
@@ -279,7 +282,35 @@ def test_the_scale_benchmark_has_a_row_for_every_value(tmp_path, capsys, monkeyp
     assert found["images"][0]["label_bytes"] == {"baseline": 640, "ours": 240}
 
 
-@pytest.mark.parametrize("benchmark", [loader, losses, scale, startup, throughput])
+def test_the_threads_benchmark_has_every_kind_alone_and_beside(tmp_path, capsys, monkeypatch):
+    speeds = iter(range(1, 13))
+    asked = []
+
+    def speed(settings, share, place):
+        asked.append((settings, share))
+        return float(next(speeds))
+
+    monkeypatch.setattr(threads, "speed", speed)
+    found = published(threads.main, capsys, tmp_path, "--pairs", "2", "--share", "0.5")
+    assert asked == [(settings, 0.5) for settings in threads.KINDS.values()] * 4
+    assert found["images_per_s"]["as it is"] == {"alone": 2.5, "beside_a_busy_program": 8.5}
+    assert list(found["images_per_s"]) == list(threads.KINDS)
+
+
+def test_a_program_keeps_a_core_busy_and_no_longer():
+    before = programs_started()
+    with threads.busy_core():
+        assert len(programs_started()) == len(before) + 1
+    assert programs_started() == before
+
+
+def programs_started():
+    """The programs that this process has started and that still run."""
+    path = Path(f"/proc/self/task/{os.getpid()}/children")
+    return path.read_text().split() if path.exists() else pytest.skip("needs Linux's /proc")
+
+
+@pytest.mark.parametrize("benchmark", [loader, losses, scale, startup, threads, throughput])
 @pytest.mark.parametrize("flag", ["--pairs=0", "--typo=1"])
 def test_a_wrong_flag_costs_one_line(benchmark, flag, capsys):
     assert cli.run(benchmark.main, [flag]) == 2
@@ -289,7 +320,7 @@ def test_a_wrong_flag_costs_one_line(benchmark, flag, capsys):
     assert not said.out
 
 
-@pytest.mark.parametrize("benchmark", [loader, losses, scale, startup, throughput])
+@pytest.mark.parametrize("benchmark", [loader, losses, scale, startup, threads, throughput])
 def test_every_flag_says_what_it_does(benchmark, monkeypatch):
     parsers = []
     monkeypatch.setattr(cli.Parser, "parse_args", lambda self, argv: parsers.append(self) or 1 / 0)

@@ -83,6 +83,15 @@ def test_where_the_time_goes():
     assert RECORDS["throughput_digits"]["share_of_time"]["outside"] < 0.1
 
 
+def test_threads_on_cores_that_others_use():
+    for start, speeds_of in RECORDS["threads"]["images_per_s"].items():
+        (line,) = (
+            line for line in PAGE.splitlines() if line.replace("`", "").startswith(f"| {start} |")
+        )
+        said = [float(cell) for cell in line.split("|")[2:4]]
+        assert said == pytest.approx([*speeds_of.values()], rel=0.01)
+
+
 def test_how_the_cost_grows():
     for axis, start in (
         ("images", "images of"), ("classes", "classes, all"), ("pixels", "pixels, Res"),
