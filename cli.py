@@ -198,28 +198,34 @@ def run(main: Callable[[Sequence[str]], int | None], argv: Sequence[str] | None 
             setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115 - for good
         elif isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a name may not fit its encoding
-    with stopping.handled():
-        try:
-            status = main(sys.argv[1:] if argv is None else argv) or 0
-            sys.stdout.flush()
-            return status
-        except UserError as error:
-            if not isinstance(error, ToldElsewhere):
-                print(f"error: {printable(str(error))}", file=sys.stderr)
-            _why_stdout_fails(probe="")
-            return 2
-        except OSError:
-            reason = _why_stdout_fails()
-            if not reason:
-                raise
-            print(f"error: cannot write to standard output: {reason}", file=sys.stderr)
-            return 2
-        except KeyboardInterrupt as stop:
-            signum = stop.args[0] if stop.args else signal.SIGINT
-            with contextlib.suppress(OSError), first_alone_talks():  # the reader may have ended
-                print(f"stopped by {signal.Signals(signum).name}", file=sys.stderr)
-            _why_stdout_fails(probe="")
-            return 128 + signum
+    try:
+        with stopping.handled():
+            return _status(main, sys.argv[1:] if argv is None else argv)
+    except KeyboardInterrupt as stop:  # it may come on the way out, too
+        signum = stop.args[0] if stop.args else signal.SIGINT
+        with contextlib.suppress(OSError), first_alone_talks():  # the reader may have ended
+            print(f"stopped by {signal.Signals(signum).name}", file=sys.stderr)
+        _why_stdout_fails(probe="")
+        return 128 + signum
+
+
+def _status(main: Callable[[Sequence[str]], int | None], argv: Sequence[str]) -> int:
+    """As `run`; a stop signal passes."""
+    try:
+        status = main(argv) or 0
+        sys.stdout.flush()
+        return status
+    except UserError as error:
+        if not isinstance(error, ToldElsewhere):
+            print(f"error: {printable(str(error))}", file=sys.stderr)
+        _why_stdout_fails(probe="")
+        return 2
+    except OSError:
+        reason = _why_stdout_fails()
+        if not reason:
+            raise
+        print(f"error: cannot write to standard output: {reason}", file=sys.stderr)
+        return 2
 
 
 def _why_stdout_fails(probe: str = "\n") -> str:

@@ -36,6 +36,23 @@ def main(argv):
 sys.exit(cli.run(main))
 """
 
+ON_THE_WAY_OUT = """
+import os, signal, sys
+import cli
+
+def main(argv):
+    print("ready", flush=True)
+    raise cli.UserError("a mistake")
+
+def set_handler(number, handler, set_handler=signal.signal):
+    if number == signal.SIGINT and handler is not cli.stopping._receive:
+        os.kill(os.getpid(), int(sys.argv[1]))
+    return set_handler(number, handler)
+
+signal.signal = set_handler
+sys.exit(cli.run(main))
+"""
+
 
 def start(program, *words, **options):
     """The process of a program that has said that it is ready."""
@@ -85,6 +102,15 @@ def test_a_signal_after_the_last_step_still_counts():
     process.send_signal(signal.SIGINT)
     out, _ = process.communicate(timeout=30)
     assert (process.returncode, out) == (130, "done\n")
+
+
+@pytest.mark.parametrize(("number", "status"), STATUS.items())
+def test_a_signal_on_the_way_out_is_no_traceback(number, status):
+    """As torchrun sends it to a process that ends because another one has."""
+    process = start(ON_THE_WAY_OUT, int(number))
+    out, err = process.communicate(timeout=30)
+    said = ["error: a mistake", f"stopped by {number.name}"]
+    assert (process.returncode, out, err.splitlines()) == (status, "", said)
 
 
 def test_what_the_parent_wanted_ignored_stays_ignored():
