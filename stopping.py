@@ -5,13 +5,16 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import time
 from collections.abc import Iterator
 
 from launch import launch
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _STOPPING, _NEW_LINE = "stopping at the next step; once more stops at once", "\n"
+_ECHO = 0.5  # seconds: a group of processes gets a signal, and those who started them pass it on
 _received = 0  # the first stop signal, 0 before it
+_since = 0.0  # when it came
 _waits = False  # whether the program looks for it itself, between its steps
 
 
@@ -60,10 +63,12 @@ def check() -> None:
 
 
 def _receive(number: int, frame: object) -> None:
-    global _received
+    global _received, _since
     if _received:
-        os._exit(128 + number)  # files are written whole or not at all: nothing is lost
-    _received = number
+        if time.monotonic() > _since + _ECHO:
+            os._exit(128 + number)  # files are written whole or not at all: nothing is lost
+        return
+    _received, _since = number, time.monotonic()
     if hasattr(signal, "SIGCHLD"):  # else PyTorch raises wherever the program is, once a loader
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # worker ends by the same signal
     if not _waits:

@@ -20,6 +20,28 @@ if (($#)); then # they take none: the head of the script says what it does
     echo "error: unexpected argument $1: settings are variables, see the head of scripts/runs.sh" >&2
     exit 2
 fi
+if [[ -z ${GUARDED:-} ]]; then # bash looks at a signal only once a command in front has ended,
+    export GUARDED=1           # so another one runs the script, and this one passes SIGTERM on
+    (trap - INT && exec bash "scripts/$(basename "$0")") &
+    script=$! running=
+    # shellcheck disable=SC2329  # the trap calls it
+    tree() { # a process and all below it
+        local child
+        echo "$1"
+        for child in $(pgrep -P "$1"); do tree "$child"; done
+    }
+    # shellcheck disable=SC2086  # a word a process
+    trap 'running=$(tree $script) && kill $running' TERM HUP
+    trap : INT # the script gets it too
+    while kill -0 "$script" 2>/dev/null; do
+        wait "$script"
+        status=$?
+    done
+    for process in $running; do # a run stops after its step
+        while kill -0 "$process" 2>/dev/null; do sleep 0.1; done
+    done
+    exit "$status"
+fi
 if [[ ! ${JOBS:-1} =~ ^[1-9][0-9]*$ ]]; then
     echo "error: JOBS=$JOBS must be a whole number from 1" >&2
     exit 2

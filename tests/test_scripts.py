@@ -1,7 +1,9 @@
 """The shell scripts, with a stand-in for Python: which runs they start, what a failed one costs."""
 
 import os
+import shutil
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,13 @@ STAND_IN = """#!/usr/bin/env bash
 echo "$*" >> "$STARTED"
 [[ "$*" == *"$FAILS"* ]] && exit "$STATUS"
 exit 0
+"""
+
+LONG_RUNS = """#!/usr/bin/env bash
+[[ $2 == tools.todo ]] && { mkdir -p "$3"; cat; exit 0; }
+trap 'sleep 0.3; >"$RESULTS/$$.stopped"; exit 143' TERM
+>"$RESULTS/$$.started"
+for _ in {1..600}; do sleep 0.05; done
 """
 
 
@@ -185,6 +194,24 @@ def test_a_signal_ends_the_script_without_another_run_or_a_report(start, name):
     assert status != 0
     assert len([line for line in started if line.startswith("main.py")]) == 1
     assert not any("tools." in line for line in started)
+
+
+@pytest.mark.skipif(not shutil.which("pgrep"), reason="needs pgrep")
+def test_a_signal_to_the_script_alone_reaches_its_runs(tmp_path):
+    """As `kill PID` sends it; the script ends after them."""
+    (tmp_path / "python").write_text(LONG_RUNS)
+    (tmp_path / "python").chmod(0o755)
+    runs = tmp_path / "digits"
+    path = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "ROOT": str(tmp_path), "JOBS": "2"}
+    script = subprocess.Popen(["bash", ROOT / "scripts/all.sh"], env={**os.environ, **path})
+    end = time.monotonic() + 60
+    while len(list(runs.glob("*.started"))) < 2:
+        assert script.poll() is None
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    script.terminate()
+    assert script.wait(timeout=60) == 143
+    assert len(list(runs.glob("*.stopped"))) == len(list(runs.glob("*.started"))) == 2
 
 
 def test_a_sweep_takes_other_data_values_and_seeds(start):
