@@ -164,8 +164,11 @@ def test_a_table_of_another_form_is_that_alone(mixed, capsys):
 
 def test_the_page_tells_of_every_run(mixed, tmp_path, monkeypatch):
     monkeypatch.setattr(figures, "KINDS", {})
-    path = tmp_path / "page.html"
-    assert cli.run(report.main, [str(mixed), "--html", str(path)]) == 0
+    path, written = tmp_path / "page.html", tmp_path / "page.md"
+    written.write_text(f"<!-- {mixed.name} -->\n<!-- /{mixed.name} -->\n")
+    words = [str(mixed), "--html", str(path), "--write", str(written)]
+    assert cli.run(report.main, words) == 0
+    assert "| LL-R |" in written.read_text()
     page = path.read_text()
     assert "1 finished run, 6 without a result: 1 failed, 3 missing, 1 running, 1 stopped" in page
     for word in (

@@ -123,12 +123,11 @@ def main(argv: Sequence[str]) -> None:
 
         write_page(found, args.html, args.pictures, args.data_root)
         print(f"wrote {args.html}")
-        return
-    table = TABLES[args.table](found, args)
     if args.write:
-        write_into(args.write, args.name or args.results[0].resolve().name, table, found.runs)
-    else:
-        _show(found, table, args.format)
+        name = args.name or args.results[0].resolve().name
+        write_into(args.write, name, TABLES[args.table](found, args), found.runs)
+    if not (args.html or args.write):
+        _show(found, TABLES[args.table](found, args), args.format)
 
 
 if __name__ == "__main__":
