@@ -176,6 +176,20 @@ def test_a_model_too_large_for_onnx_is_refused(monkeypatch):
         exported.packed(build_model("resnet8", 3).eval(), 16, "onnx", {})
 
 
+def test_a_network_that_pytorch_cannot_follow_costs_one_line(run_dir, monkeypatch, capsys):
+    forward = ImageClassifier.forward
+
+    def branching(self, images):
+        return forward(self, images if images.sum() > 0 else images + 1)
+
+    monkeypatch.setattr(ImageClassifier, "forward", branching)
+    assert cli.run(export.main, [str(run_dir), "--format", "torch_export"]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"error: PyTorch {torch.__version__} cannot export resnet8 as torch_e")
+    assert said.count("\n") == 1
+    assert not (run_dir / "model.pt2").exists()
+
+
 def test_what_another_run_exported_does_not_outlive_it(run_dir, tmp_path):
     from folder import clear
 

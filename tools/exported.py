@@ -5,11 +5,13 @@ Letters in shapes: B images, S pixels to a side, K classes.
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import io
 import json
+import logging
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -60,7 +62,8 @@ def packed(model: ImageClassifier, size: int, format: str, facts: Mapping[str, s
     """The content of the file: the model for any number of images of that size, and the facts.
 
     `format`: "onnx", where the facts are `metadata_props`, or "torch_export", where they are the
-    extra file facts.json. Raises UserError for a model that is too large for ONNX.
+    extra file facts.json. Raises UserError for a model that is too large for ONNX, and for one that
+    PyTorch cannot export.
     """
     sizes = [tensor.nbytes for tensor in model.state_dict().values()]
     if format == "onnx" and sum(sizes) > MOST_BYTES:
@@ -68,10 +71,28 @@ def packed(model: ImageClassifier, size: int, format: str, facts: Mapping[str, s
             f"the model has {sum(sizes) / 1e9:.1f} GB, an ONNX file at most 2: "
             "give --format torch_export"
         )
+    try:
+        with _quiet():
+            program = _traced(model, size)
+            return _onnx(program, facts) if format == "onnx" else _torch_export(program, facts)
+    except Exception as error:  # of any kind: a network's code may be what PyTorch cannot follow
+        reason = next(filter(None, map(str.strip, str(error).splitlines())), "")
+        raise UserError(
+            f"PyTorch {torch.__version__} cannot export {facts['arch']} as {format}: "
+            f"{type(error).__name__}: {reason[:200]}"
+        ) from error
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Within this, the exporters say nothing of their own workings."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of the exporters about their own workings
-        program = _traced(model, size)
-        return _onnx(program, facts) if format == "onnx" else _torch_export(program, facts)
+        warnings.simplefilter("ignore")
+        logging.disable(logging.ERROR)
+        try:
+            yield
+        finally:
+            logging.disable(logging.NOTSET)
 
 
 def predictor(content: bytes, format: str) -> Predict:
