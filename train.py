@@ -8,7 +8,8 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -99,11 +100,12 @@ def train_one_epoch(
     flips: torch.Generator | None,
     hardware: Hardware,
     history: LabelHistory | None = None,
+    then: Callable[[], object] | None = None,
 ) -> dict[str, Any]:
     """Take every training image once; the result is the audit's part of a metrics.csv row.
 
     `flips`: draws which images are flipped left-right; None: none is. `history`: takes down what
-    becomes of every label. Raises NotFinite.
+    becomes of every label. `then`: as in `batches`. Raises NotFinite.
     """
     state.net.train()
     order, device = images.batch_sampler, hardware.device
@@ -111,7 +113,7 @@ def train_one_epoch(
     order.epoch = epoch
     processes = order.processes
     audit, watch = LabelAudit(device), LossWatch()
-    steps = progress(batches(images, device), len(images), f"epoch {epoch}")
+    steps = progress(batches(images, device, then), len(images), f"epoch {epoch}")
     for (x, own), places in zip(steps, order.whole(), strict=True):
         assert torch.equal(own, processes.own(places)), "the labels are those of the images"
         if flips is not None:
@@ -190,9 +192,10 @@ def _run_epoch(run: Run) -> dict[str, Any]:
     flips = epoch_rng(config.seed, epoch, Purpose.FLIPS) if augments else None
     layers = epoch_rng(config.seed, epoch, Purpose.LAYERS)
     torch.manual_seed(layers.initial_seed() + run.processes.rank)
+    then = run.loaders["predict" if state.scheme.predicts_after(epoch) else "val"].begin
     try:
         audit = train_one_epoch(
-            state, run.loaders["train"], epoch, flips, run.hardware, run.history
+            state, run.loaders["train"], epoch, flips, run.hardware, run.history, then
         )
     except NotFinite as error:
         raise UserError(not_finite_loss(run, epoch, error)) from None
@@ -210,7 +213,7 @@ def _run_epoch(run: Run) -> dict[str, Any]:
         "lr": state.phase.lr,
         "rate": state.scheme.rate(epoch),
         **audit,
-        **_validate(run),
+        **_validate(run, epoch),
         "images_per_s": len(run.data.train) / trained,
         "seconds": time.perf_counter() - start,
     }
@@ -220,14 +223,16 @@ def _learn_from_predictions(run: Run, epoch: int) -> None:
     """Show the scheme what the network predicts on the training images, if it wants to see it."""
     state = run.state
     if state.scheme.predicts_after(epoch):
-        logits = evaluate(state.net, run.loaders["predict"], run.hardware)
+        logits = evaluate(state.net, run.loaders["predict"], run.hardware, run.loaders["val"].begin)
         state.scheme.after_epoch(epoch, logits.sigmoid(), state.labels.all_observed())
 
 
-def _validate(run: Run) -> dict[str, float | None]:
+def _validate(run: Run, epoch: int) -> dict[str, float | None]:
     """Val mAP on the clean and on the observed labels, each None where there are none."""
-    scores = evaluate(run.state.net, run.loaders["val"], run.hardware).numpy()
-    val = run.data.val
+    val, then = run.data.val, None
+    if epoch < run.state.phase.epochs:
+        then = partial(run.loaders["train"].begin, epoch + 1)
+    scores = evaluate(run.state.net, run.loaders["val"], run.hardware, then, for_all=False).numpy()
     kinds = (("val_map", val.truth), ("val_map_observed", val.observed_or_negative))
     return run.processes.once(
         lambda: {
@@ -289,7 +294,7 @@ def _write_result(run: Run, summary: dict[str, Any]) -> None:
 
 def _test_map(run: Run) -> tuple[float, np.ndarray]:
     """mAP on the test split, and AP [K]."""
-    scores = evaluate(run.state.net, run.loaders["test"], run.hardware).numpy()
+    scores = evaluate(run.state.net, run.loaders["test"], run.hardware, for_all=False).numpy()
     return run.processes.once(lambda: mean_average_precision(scores, run.data.test.best_known))
 
 
