@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import math
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -112,7 +113,7 @@ def train_one_epoch(
     assert isinstance(order, BatchOrder)
     order.epoch = epoch
     processes = order.processes
-    audit, watch = LabelAudit(device), LossWatch()
+    audit, watch, rate = LabelAudit(device), LossWatch(), state.scheme.rate(epoch)
     steps = progress(batches(images, device, then), len(images), f"epoch {epoch}")
     for (x, own), places in zip(steps, order.whole(), strict=True):
         assert torch.equal(own, processes.own(places)), "the labels are those of the images"
@@ -122,7 +123,7 @@ def train_one_epoch(
             logits = state.parallel(x).float()
         logits = processes.gather(logits, processes.lengths(len(places)))
         index = places.to(device, non_blocking=True)
-        observed, human = state.labels.observed(index), state.labels.human(index)
+        observed, human = state.labels.observed(places), state.labels.human(places)
         out = state.scheme(logits, observed, epoch=epoch, index=index)
         watch.see(out.loss)
         state.optimizer.zero_grad(set_to_none=True)
@@ -130,9 +131,9 @@ def train_one_epoch(
         state.scaler.step(state.optimizer)
         state.scaler.update()
         if state.scheme.permanent:
-            state.labels.correct(index, out.selected)
+            state.labels.correct(places, out.selected, math.ceil(rate * logits.numel()))
         loss = assume_negative_loss(logits.detach(), human)
-        audit.update(out.loss, loss, human, state.labels.truth(index), out.selected)
+        audit.update(out.loss, loss, human, state.labels.truth(places), out.selected)
         if history:
             history.update(index, loss, out.selected)
     watch.finish()
@@ -213,7 +214,7 @@ def _run_epoch(run: Run) -> dict[str, Any]:
         "lr": state.phase.lr,
         "rate": state.scheme.rate(epoch),
         **audit,
-        **_validate(run, epoch),
+        **_validate(run),
         "images_per_s": len(run.data.train) / trained,
         "seconds": time.perf_counter() - start,
     }
@@ -227,11 +228,11 @@ def _learn_from_predictions(run: Run, epoch: int) -> None:
         state.scheme.after_epoch(epoch, logits.sigmoid(), state.labels.all_observed())
 
 
-def _validate(run: Run, epoch: int) -> dict[str, float | None]:
+def _validate(run: Run) -> dict[str, float | None]:
     """Val mAP on the clean and on the observed labels, each None where there are none."""
-    val, then = run.data.val, None
-    if epoch < run.state.phase.epochs:
-        then = partial(run.loaders["train"].begin, epoch + 1)
+    val, coming = run.data.val, run.state.epoch + 2  # the epoch is not in the state yet
+    is_last = coming > run.state.phase.epochs
+    then = None if is_last else partial(run.loaders["train"].begin, coming)
     scores = evaluate(run.state.net, run.loaders["val"], run.hardware, then, for_all=False).numpy()
     kinds = (("val_map", val.truth), ("val_map_observed", val.observed_or_negative))
     return run.processes.once(
