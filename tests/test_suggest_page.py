@@ -117,7 +117,11 @@ def test_decisions_are_made_and_taken_back_by_keyboard(show):
 
 def test_filters_by_class_and_by_decision(show):
     shown = show(content())
+    shown.locator("#class").focus()
     shown.locator("#class").select_option("class 1")
+    shown.keyboard.press("a")
+    assert counted(shown).startswith("1 of 6 decided: 1 accepted")
+    shown.keyboard.press("u")
     assert (label(shown), shown.locator("#list li").count()) == ("class 1", 2)
     shown.locator("#state").select_option("undecided")
     shown.locator("#accept").click()
@@ -159,7 +163,7 @@ def test_decisions_are_copied_too(show):
     assert copied["accepted"] == [["image 0", "class 0"]]
 
 
-def test_decisions_survive_a_reload_and_are_of_these_suggestions_alone(show):
+def test_decisions_survive_a_reload_and_are_of_this_run_alone(show):
     shown = show(content())
     shown.keyboard.press("a")
     shown.keyboard.press("r")
@@ -167,31 +171,113 @@ def test_decisions_survive_a_reload_and_are_of_these_suggestions_alone(show):
     assert counted(shown) == "2 of 6 decided: 1 accepted, 1 rejected"
     shown.keyboard.press("u")
     assert counted(shown).startswith("2 of 6")
+    assert shown.evaluate("Object.keys(localStorage)") == ['label decisions ["runs/one","c"]']
     shown.evaluate("localStorage.setItem(KEY, '{broken')")
     shown.reload()
     assert counted(shown).startswith("0 of 6")
-    shown.keyboard.press("a")
-    shown.evaluate("localStorage.setItem(`${KEY}0`, localStorage.getItem(KEY))")
-    assert shown.evaluate("Object.keys(localStorage).sort()") == [
-        "suggestions runs/one 0123456789abcdef", "suggestions runs/one 0123456789abcdef0",
-    ]  # fmt: skip
 
 
-def test_an_exported_file_is_imported_and_another_is_not(show, tmp_path):
+def test_two_tabs_know_of_each_other_and_lose_nothing(show):
+    first = show(content())
+    second = first.context.new_page()
+    second.goto(first.url)
+    for shown, keys in ((first, "a"), (second, ">r"), (first, ">a"), (second, ">a")):
+        for key in keys:
+            shown.keyboard.press("ArrowRight" if key == ">" else key)
+    for shown in (first, second):
+        shown.get_by_text("4 of 6 decided: 3 accepted, 1 rejected").wait_for()
+    third = first.context.new_page()
+    third.add_init_script("addEventListener('storage', (told) => told.stopImmediatePropagation())")
+    third.goto(first.url)
+    first.keyboard.press("u")
+    third.keyboard.press("r")
+    first.reload()
+    assert counted(first) == "3 of 6 decided: 1 accepted, 2 rejected"
+
+
+def test_what_a_browser_cannot_keep_stays_on_the_page(show):
     shown = show(content())
-    decided = {"format": "label decisions 1", "digest": "0123456789abcdef",
+    shown.keyboard.press("a")
+    assert not shown.locator("#unkept").is_visible()
+    shown.evaluate("() => { Storage.prototype.setItem = () => { throw new Error('full'); }; }")
+    shown.keyboard.press("r")
+    shown.keyboard.press("a")
+    assert counted(shown) == "3 of 6 decided: 2 accepted, 1 rejected"
+    assert shown.locator("#unkept").is_visible()
+
+
+def test_another_list_of_the_run_shows_and_exports_the_same_decisions(show, tmp_path):
+    shown = show(content())
+    for key in "ara":
+        shown.keyboard.press(key)
+    longer = content(10)
+    longer["items"] = [*longer["items"][9:], *longer["items"][:9]]  # other ranks
+    narrower = content()
+    narrower["items"] = [item for item in narrower["items"] if item["label"] == 0]
+    path = tmp_path / "decisions.json"
+    for told, said, exports in (
+        (longer, "3 of 10 decided: 2 accepted, 1 rejected", "exported 3 decisions as decisions"),
+        (narrower, "1 of 2 decided: 1 accepted, 0 rejected; 2 more are not on this list",
+         "exported 3 decisions as decisions.json, 2 of them not on this list"),
+    ):  # fmt: skip
+        (tmp_path / "index.html").write_text(page(told), encoding="utf-8")
+        shown.reload()
+        assert counted(shown) == said
+        with shown.expect_download() as download:
+            shown.locator("#export").click()
+        download.value.save_as(path)
+        assert exports in shown.locator("#said").inner_text()
+        found = read_decisions(path)
+        assert found.accepted == [("image 0", "class 0"), ("image 1", "class 2")]
+        assert found.rejected == [("image 0", "class 1")]
+
+
+def importing(shown, path, text, said):
+    """Import a file of this text, and wait until that is said."""
+    path.write_text(text)
+    shown.locator("#import").set_input_files(path)
+    shown.get_by_role("status").get_by_text(said).wait_for()
+
+
+def test_an_exported_file_is_imported_and_taken_back_as_one(show, tmp_path):
+    shown = show(content())
+    shown.keyboard.press("a")
+    shown.keyboard.press("r")
+    decided = {"format": "label decisions 1", "run": "runs/one", "data": {"classes": "c"},
                "accepted": [["image 2", "class 1"], ["no image", "class 0"]],
                "rejected": [["image 0", "class 0"]]}  # fmt: skip
-    path = tmp_path / "d.json"
-    for changes, said, count in (
-        ({"digest": "0"}, "not imported: it is of other suggestions", "0 of 6"),
-        ({}, "imported 3 decisions", "2 of 6 decided: 1 accepted, 1 rejected"),
-        ({"accepted": 3}, "not imported: ", "2 of 6"),
+    said = "imported 3 decisions: 2 on this list, 1 not on it and kept all the same"
+    importing(shown, tmp_path / "d.json", json.dumps(decided), said)
+    after = "3 of 6 decided: 1 accepted, 2 rejected; 1 more are not on this list"
+    assert counted(shown) == after
+    shown.keyboard.press("u")
+    assert counted(shown) == "2 of 6 decided: 1 accepted, 1 rejected"
+    shown.keyboard.press("u")
+    shown.keyboard.press("u")
+    assert counted(shown).startswith("0 of 6")
+
+
+def test_a_file_that_is_not_of_this_run_is_not_imported(show, tmp_path):
+    shown = show(content())
+    shown.keyboard.press("a")
+    decided = {"format": "label decisions 1", "run": "runs/one", "data": {"classes": "c"},
+               "accepted": [["image 2", "class 1"]], "rejected": []}  # fmt: skip
+    odd, twice = "it is not what this page exports", "it decides on a label more than once"
+    for changes, said in (
+        ({"run": "runs/<b>two"}, "it is of another run, runs/<b>two"),
+        ({"data": {"classes": "d"}}, "it is of other training data"),
+        ({"data": None}, "it is of other training data"),
+        ({"rejected": decided["accepted"]}, twice),
+        ({"accepted": 2 * decided["accepted"]}, twice),
+        ({"accepted": 3}, odd),
+        ({"rejected": [["image 2", 1]]}, odd),
+        ({"format": "label decisions 2"}, odd),
     ):
-        path.write_text(json.dumps({**decided, **changes}))
-        shown.locator("#import").set_input_files(path)
-        shown.get_by_role("status").get_by_text(said).wait_for()
-        assert counted(shown).startswith(count)
+        text = json.dumps({**decided, **changes})
+        importing(shown, tmp_path / "d.json", text, f"not imported: {said}")
+    for text in ("null", "{", "[]", ""):
+        importing(shown, tmp_path / "d.json", text, f"not imported: {odd}")
+    assert counted(shown) == "1 of 6 decided: 1 accepted, 0 rejected"
 
 
 def test_five_thousand_suggestions_are_a_small_document(show):

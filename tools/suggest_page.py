@@ -86,8 +86,10 @@ def items(
 def page(content: Mapping[str, Any]) -> str:
     """The page with this content, of which no sign is taken for a tag."""
     data = json.dumps(content, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
-    html, script, style = (read(PAGE, name) for name in ("page.html", "page.js", "style.css"))
-    return filled(html, script, style, "'self' file:", {"data": data})
+    html, style, *scripts = (
+        read(PAGE, name) for name in ("page.html", "style.css", "decisions.js", "page.js")
+    )
+    return filled(html, "\n".join(scripts), style, "'self' file:", {"data": data})
 
 
 def _image(name: str, given: np.ndarray, picture: tuple[str, int, int]) -> dict[str, Any]:

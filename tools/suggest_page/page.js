@@ -1,15 +1,13 @@
-"use strict";
 // One suggestion at a time is decided; of the others a page of small pictures is there.
+// decisions.js runs before.
 
 const AT_ONCE = 48; // small pictures on a page
 const SMALL = 64; // pixels: a picture that is no larger is shown pixel by pixel
-const DATA = JSON.parse(document.getElementById("data").textContent);
-const KEY = `suggestions ${DATA.run} ${DATA.digest}`;
-const FORMAT = "label decisions 1";
+const PAIRS = DATA.items.map(pairOf); // of each suggestion, by its number
+const NUMBERS = new Map(PAIRS.map((pair, number) => [pair, number]));
 const at = (name) => document.getElementById(name);
 
-let decisions = new Map(); // the number of a suggestion -> "accepted" or "rejected"
-let done = []; // what undo takes back: number, and its decision before
+const done = []; // what undo takes back, each a list of changes
 let shown = []; // the numbers that the filters let through
 let place = 0; // in these
 
@@ -20,11 +18,12 @@ function printable(text) {
 }
 
 const nameOf = (column) => printable(DATA.classes[column]);
-const stateOf = (number) => decisions.get(number) || "undecided";
+const stateOf = (number) => decisions.get(PAIRS[number]) || "undecided";
 
 function isShown(item, number) {
   const [column, state] = [at("class").value, at("state").value];
-  const inState = !state || (state === "decided" ? decisions.has(number) : stateOf(number) === state);
+  const inState =
+    !state || (state === "decided" ? decisions.has(PAIRS[number]) : stateOf(number) === state);
   return inState && (!column || item.label === Number(column));
 }
 
@@ -45,13 +44,7 @@ function make(tag, text, facts = {}) {
 }
 
 function draw() {
-  const count = { accepted: 0, rejected: 0 };
-  decisions.forEach((decision) => (count[decision] += 1));
-  at("progress").max = DATA.items.length;
-  at("progress").value = decisions.size;
-  at("count").textContent =
-    `${decisions.size} of ${DATA.items.length} decided: ` +
-    `${count.accepted} accepted, ${count.rejected} rejected`;
+  drawCount();
   at("undo").disabled = !done.length;
   at("one").hidden = !shown.length;
   at("none").hidden = shown.length > 0;
@@ -59,6 +52,23 @@ function draw() {
     drawOne(shown[place]);
   }
   drawList();
+}
+
+function drawCount() {
+  const count = { accepted: 0, rejected: 0, undecided: 0 };
+  DATA.items.forEach((_, number) => (count[stateOf(number)] += 1));
+  const decided = count.accepted + count.rejected;
+  at("progress").max = DATA.items.length;
+  at("progress").value = decided;
+  at("count").textContent =
+    `${decided} of ${DATA.items.length} decided: ${count.accepted} accepted, ${count.rejected} rejected` +
+    (elsewhere() ? `; ${elsewhere()} more are not on this list` : "");
+  at("unkept").hidden = isKept;
+}
+
+/** How many of the decisions are not on this list. */
+function elsewhere(among = decisions) {
+  return [...among.keys()].filter((pair) => !NUMBERS.has(pair)).length;
 }
 
 function drawOne(number) {
@@ -139,7 +149,7 @@ function small(number, isCurrent) {
   if (isCurrent) {
     button.setAttribute("aria-current", "true");
   }
-  button.append(picture, make("span", nameOf(item.label)), make("span", decisions.get(number) || item.score.toFixed(3)));
+  button.append(picture, make("span", nameOf(item.label)), make("span", decisions.get(PAIRS[number]) || item.score.toFixed(3)));
   const entry = make("li", "");
   entry.append(button);
   return entry;
@@ -152,11 +162,9 @@ function decide(decision) {
     return;
   }
   const number = shown[place];
-  done.push([number, decisions.get(number)]);
-  decisions.set(number, decision);
-  keep();
-  say(`${decision}: ${nameOf(DATA.items[number].label)}`);
   const next = shown[Math.min(place + 1, shown.length - 1)];
+  done.push(change([[PAIRS[number], decision]]));
+  say(`${decision}: ${nameOf(DATA.items[number].label)}`);
   filter(next);
 }
 
@@ -164,15 +172,16 @@ function undo() {
   if (!done.length) {
     return;
   }
-  const [number, before] = done.pop();
-  if (before) {
-    decisions.set(number, before);
+  const step = done.pop();
+  change(step);
+  if (step.length === 1) {
+    const [pair] = step[0];
+    say(`taken back: ${printable(JSON.parse(pair)[1])}`);
+    filter(NUMBERS.get(pair));
   } else {
-    decisions.delete(number);
+    say(`taken back: the import of ${step.length} decisions`);
+    filter();
   }
-  keep();
-  say(`taken back: ${nameOf(DATA.items[number].label)}`);
-  filter(number);
 }
 
 function go(steps) {
@@ -184,42 +193,17 @@ function say(text) {
   at("said").textContent = text;
 }
 
-// ---- how decisions are kept ----
-
-function keep() {
-  try {
-    localStorage.setItem(KEY, JSON.stringify([...decisions]));
-  } catch {
-    at("about").textContent = "This browser keeps nothing here: export the decisions before you leave.";
-  }
-}
-
-const isDecision = ([number, decision]) =>
-  DATA.items[number] !== undefined && ["accepted", "rejected"].includes(decision);
-
-function restore() {
-  try {
-    decisions = new Map(JSON.parse(localStorage.getItem(KEY) || "[]").filter(isDecision));
-  } catch {
-    decisions = new Map();
-  }
-}
-
-function exported() {
-  const { run, digest, data } = DATA;
-  const pairs = (wanted) =>
-    DATA.items.flatMap((item, number) =>
-      decisions.get(number) === wanted ? [[DATA.images[item.image].name, DATA.classes[item.label]]] : [],
-    );
-  const content = { format: FORMAT, run, digest, data, accepted: pairs("accepted"), rejected: pairs("rejected") };
-  return `${JSON.stringify(content, null, 1)}\n`;
-}
+// ---- files of decisions ----
 
 function download() {
   const address = URL.createObjectURL(new Blob([exported()], { type: "application/json" }));
   make("a", "", { href: address, download: "decisions.json" }).click();
   setTimeout(() => URL.revokeObjectURL(address), 1000);
-  say("exported as decisions.json");
+  const others = elsewhere();
+  say(
+    `exported ${decisions.size} decisions as decisions.json` +
+      (others ? `, ${others} of them not on this list` : ""),
+  );
 }
 
 async function copy() {
@@ -238,26 +222,16 @@ async function copy() {
 
 async function take(file) {
   try {
-    const content = JSON.parse(await file.text());
-    if (content.format !== FORMAT || content.digest !== DATA.digest) {
-      throw new Error("it is of other suggestions");
-    }
-    const numbers = new Map(
-      DATA.items.map((item, number) => [
-        JSON.stringify([DATA.images[item.image].name, DATA.classes[item.label]]),
-        number,
-      ]),
+    const found = decisionsIn(await file.text());
+    done.push(change([...found]));
+    const others = elsewhere(found);
+    say(
+      `imported ${found.size} decisions` +
+        (others ? `: ${found.size - others} on this list, ${others} not on it and kept all the same` : ""),
     );
-    const found = ["accepted", "rejected"].flatMap((decision) =>
-      content[decision].map((pair) => [numbers.get(JSON.stringify(pair)), decision]),
-    );
-    decisions = new Map([...decisions, ...found.filter(isDecision)]);
-    done = [];
-    keep();
-    say(`imported ${found.length} decisions`);
     filter();
   } catch (error) {
-    say(`not imported: ${printable(String(error.message))}`);
+    say(`not imported: ${printable(error.message)}`);
   }
 }
 
@@ -303,8 +277,17 @@ at("import").addEventListener("change", (event) => {
   event.target.value = "";
 });
 for (const name of ["class", "state"]) {
-  at(name).addEventListener("change", () => filter());
+  at(name).addEventListener("change", () => {
+    at(name).blur(); // keys decide again
+    filter();
+  });
 }
+window.addEventListener("storage", (event) => {
+  if (event.key === KEY) {
+    restore(); // another tab has decided
+    filter();
+  }
+});
 
 at("about").textContent = `Run ${printable(DATA.run)}. Decisions stay in this browser until they are exported; python -m tools.apply takes the file.`;
 at("with-map").hidden = !DATA.maps;
