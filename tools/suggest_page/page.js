@@ -5,6 +5,12 @@ const AT_ONCE = 48; // small pictures on a page
 const SMALL = 64; // pixels: a picture that is no larger is shown pixel by pixel
 const PAIRS = DATA.items.map(pairOf); // of each suggestion, by its number
 const NUMBERS = new Map(PAIRS.map((pair, number) => [pair, number]));
+const OF_IMAGE = new Map(); // its suggestions' numbers; the image with the best one comes first
+DATA.items.forEach(({ image }, number) => {
+  OF_IMAGE.set(image, OF_IMAGE.get(image) || []).get(image).push(number);
+});
+const ORDERS = { "": DATA.items.map((_, number) => number), image: [...OF_IMAGE.values()].flat() };
+const MOST_OTHERS = 30; // labels of the same image that are told
 const at = (name) => document.getElementById(name);
 
 const done = []; // what undo takes back, each a list of changes
@@ -20,16 +26,16 @@ function printable(text) {
 const nameOf = (column) => printable(DATA.classes[column]);
 const stateOf = (number) => decisions.get(PAIRS[number]) || "undecided";
 
-function isShown(item, number) {
+function isShown(number) {
   const [column, state] = [at("class").value, at("state").value];
   const inState =
     !state || (state === "decided" ? decisions.has(PAIRS[number]) : stateOf(number) === state);
-  return inState && (!column || item.label === Number(column));
+  return inState && (!column || DATA.items[number].label === Number(column));
 }
 
 /** Filter anew, and stay with this suggestion, or else at the same place. */
 function filter(number = shown[place]) {
-  shown = DATA.items.flatMap((item, each) => (isShown(item, each) ? [each] : []));
+  shown = ORDERS[at("order").value].filter(isShown);
   const found = shown.indexOf(number);
   place = Math.max(0, Math.min(found < 0 ? place : found, shown.length - 1));
   draw();
@@ -77,6 +83,7 @@ function drawOne(number) {
   const [file, width, height] = image.picture;
   setPicture(at("picture"), file, width, height);
   at("picture").parentElement.dataset.decision = stateOf(number);
+  at("picture").parentElement.style.setProperty("--ratio", width / height);
   at("label").textContent = nameOf(item.label);
   const facts = [
     ["decision", stateOf(number)],
@@ -84,13 +91,34 @@ function drawOne(number) {
     ["early, final", `${item.early.toFixed(3)}, ${item.final.toFixed(3)}`],
     ["given labels", image.positive.map(nameOf).join(", ") || "none"],
     ["given as absent", image.negative.map(nameOf).join(", ")],
+    ["also suggested", others(number)],
     ["image", printable(image.name)],
     ["rank", `${number + 1} of ${DATA.items.length}`],
   ];
-  const parts = facts.filter(([, value]) => value);
-  at("facts").replaceChildren(...parts.flatMap(([name, value]) => [make("dt", name), make("dd", value)]));
+  const told = facts.filter(([, value]) => value.length);
+  at("facts").replaceChildren(...told.flatMap(([name, value]) => [make("dt", name), fact(value)]));
   drawCurve(item);
   drawMap(item);
+}
+
+/** A text, or elements. */
+function fact(value) {
+  const element = make("dd", "");
+  element.append(...[value].flat());
+  return element;
+}
+
+/** The other suggestions of the image, to go there. */
+function others(number) {
+  const numbers = OF_IMAGE.get(DATA.items[number].image).filter((other) => other !== number);
+  const buttons = numbers.slice(0, MOST_OTHERS).map((other) => {
+    const button = make("button", "", { type: "button" });
+    Object.assign(button.dataset, { number: other, decision: stateOf(other) });
+    button.append(make("span", nameOf(DATA.items[other].label)), make("span", stateOf(other)));
+    return button;
+  });
+  const more = numbers.length - buttons.length;
+  return more ? [...buttons, `and ${more} more`] : buttons;
 }
 
 function setPicture(element, file, width, height) {
@@ -115,16 +143,16 @@ function drawCurve(item) {
 
 /** The class map over the picture, the stronger the more opaque. */
 function drawMap(item) {
-  at("map").hidden = !(item.map && at("show-map").checked);
+  const strengths = Array.from(atob(item.map), (sign) => sign.charCodeAt(0));
+  at("map").hidden = !(DATA.maps && at("show-map").checked);
+  at("no-place").hidden = at("map").hidden || strengths.some(Boolean);
   if (at("map").hidden) {
     return;
   }
   const [height, width] = DATA.maps;
   Object.assign(at("map"), { width, height });
   const pixels = new ImageData(width, height);
-  Array.from(atob(item.map), (sign, each) => {
-    pixels.data.set([255, 120, 0, 0.6 * sign.charCodeAt(0)], 4 * each);
-  });
+  strengths.forEach((strength, each) => pixels.data.set([255, 120, 0, 0.6 * strength], 4 * each));
   at("map").getContext("2d").putImageData(pixels, 0, 0);
 }
 
@@ -165,7 +193,7 @@ function decide(decision) {
   const next = shown[Math.min(place + 1, shown.length - 1)];
   done.push(change([[PAIRS[number], decision]]));
   say(`${decision}: ${nameOf(DATA.items[number].label)}`);
-  filter(next);
+  show(next);
 }
 
 function undo() {
@@ -177,7 +205,7 @@ function undo() {
   if (step.length === 1) {
     const [pair] = step[0];
     say(`taken back: ${printable(JSON.parse(pair)[1])}`);
-    filter(NUMBERS.get(pair));
+    show(NUMBERS.get(pair));
   } else {
     say(`taken back: the import of ${step.length} decisions`);
     filter();
@@ -185,8 +213,29 @@ function undo() {
 }
 
 function go(steps) {
-  place = Math.max(0, Math.min(place + steps, shown.length - 1));
-  draw();
+  show(shown[Math.max(0, Math.min(place + steps, shown.length - 1))]);
+}
+
+/** Go to a suggestion, filters or not, and bring the picture into view. */
+function jump(number) {
+  if (!shown.includes(number)) {
+    at("class").value = at("state").value = "";
+    say("all classes and decisions are shown again: that one was not among them");
+  }
+  show(number);
+}
+
+/** Go to the next suggestion of the same image. */
+function goToOther() {
+  if (shown.length) {
+    const numbers = OF_IMAGE.get(DATA.items[shown[place]].image);
+    jump(numbers[(numbers.indexOf(shown[place]) + 1) % numbers.length]);
+  }
+}
+
+function show(number) {
+  filter(number);
+  at("picture").parentElement.scrollIntoView({ block: "nearest" });
 }
 
 function say(text) {
@@ -241,6 +290,7 @@ const KEYS = {
   a: () => decide("accepted"),
   r: () => decide("rejected"),
   u: undo,
+  o: goToOther,
   m: () => at("show-map").click(),
   ArrowLeft: () => go(-1),
   ArrowUp: () => go(-1),
@@ -257,12 +307,14 @@ document.addEventListener("keydown", (event) => {
   }
 });
 
-at("list").addEventListener("click", (event) => {
-  const button = event.target.closest("button");
-  if (button) {
-    filter(Number(button.dataset.number));
-  }
-});
+for (const name of ["list", "facts"]) {
+  at(name).addEventListener("click", (event) => {
+    const button = event.target.closest("button");
+    if (button) {
+      jump(Number(button.dataset.number));
+    }
+  });
+}
 
 at("accept").addEventListener("click", KEYS.a);
 at("reject").addEventListener("click", KEYS.r);
@@ -276,7 +328,7 @@ at("import").addEventListener("change", (event) => {
   take(event.target.files[0]);
   event.target.value = "";
 });
-for (const name of ["class", "state"]) {
+for (const name of ["class", "state", "order"]) {
   at(name).addEventListener("change", () => {
     at(name).blur(); // keys decide again
     filter();
