@@ -95,7 +95,8 @@ class BadImage(UserError):
 def read_image(path: Path, size: int | None) -> Tensor:
     """An image file as uint8 [3, size, size], RGB, resized with antialiasing, not cropped.
 
-    Without a size it is as large as it is, [3, H, W]. Raises BadImage for one that is missing, damaged, no image or too large.
+    Without a size it stays as large as it is, [3, H, W]. Raises BadImage for one that is missing,
+    damaged, no image or too large.
     """
     from PIL import Image, UnidentifiedImageError
     from torchvision.transforms.v2.functional import resize

@@ -1,6 +1,6 @@
 """The page on which a person accepts or rejects suggested labels, and the pictures beside it.
 
-The page holds all of its text and needs no network; small pictures lie in the folder `images`
+The page holds all of its text and needs no network; pictures lie in the folder `images`
 beside it. What came from files is in a JSON element that the script shows as text alone.
 """
 
@@ -51,7 +51,7 @@ def write(
         _write_picture(out, train, row)
         for row in progress(places.tolist(), len(places), "pictures")
     ]
-    human = to_dense(evidence.data.train.labels(evidence.config.train_set_variant)[places])
+    human = to_dense(train.labels(evidence.config.train_set_variant)[places])
     content = {
         **about,
         "classes": list(evidence.data.classes),
@@ -93,10 +93,9 @@ def items(
 def page(content: Mapping[str, Any]) -> str:
     """The page with this content, of which no sign is taken for a tag."""
     data = json.dumps(content, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
-    html, style, *scripts = (
-        read(PAGE, name) for name in ("page.html", "style.css", "decisions.js", "page.js")
-    )
-    return filled(html, "\n".join(scripts), style, "'self' file:", {"data": data})
+    html, style = (read(PAGE, name) for name in ("page.html", "style.css"))
+    script = "\n".join(read(PAGE, name) for name in ("decisions.js", "drawing.js", "page.js"))
+    return filled(html, script, style, "'self' file:", {"data": data})
 
 
 def _image(name: str, given: np.ndarray, picture: tuple[str, int, int]) -> dict[str, Any]:
