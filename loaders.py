@@ -92,17 +92,19 @@ class BadImage(UserError):
         return f"image {self.path} {self.reason}: replace it, or give --on_bad_image skip"
 
 
-def read_image(path: Path, size: int) -> Tensor:
+def read_image(path: Path, size: int | None) -> Tensor:
     """An image file as uint8 [3, size, size], RGB, resized with antialiasing, not cropped.
 
-    Raises BadImage for one that is missing, damaged, no image or too large.
+    Without a size it stays as large as it is, [3, H, W]. Raises BadImage for one that is missing,
+    damaged, no image or too large.
     """
     from PIL import Image, UnidentifiedImageError
     from torchvision.transforms.v2.functional import resize
 
     try:
         _check_file(path)
-        return resize(_decode(path), [size, size], antialias=True)
+        image = _decode(path)
+        return image if size is None else resize(image, [size, size], antialias=True)
     except (BadImage, MemoryError):
         raise
     except Image.DecompressionBombError:
