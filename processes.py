@@ -18,7 +18,8 @@ import os
 import re
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -146,6 +147,21 @@ class Processes(Launch):
         if self.size > 1:
             for buffer in net.buffers():
                 dist.broadcast(buffer, src=0)
+
+    def check_same(self, tensors: Iterable[Tensor], what: str) -> None:
+        """Raise UserError where these are not, to the bit, the same in all processes."""
+        if self.size == 1:
+            return
+        digest = 0
+        for tensor in tensors:
+            digest = zlib.crc32(tensor.detach().cpu().numpy().data, digest)
+        digests = [0] * self.size
+        dist.all_gather_object(digests, digest, self.patient)
+        if len(set(digests)) > 1:
+            raise UserError(
+                f"{what} are not the same in all processes: GPUs of different kinds may round "
+                "differently, give GPUs of one kind"
+            )
 
     def note_epoch(self) -> None:
         """Let processes that torchrun starts in the place of these know that an epoch is kept."""

@@ -201,6 +201,7 @@ def _run_epoch(run: Run) -> dict[str, Any]:
     except NotFinite as error:
         raise UserError(not_finite_loss(run, epoch, error)) from None
     run.processes.share_buffers(state.net)
+    _check_same_labels(run, epoch)
     trained = time.perf_counter() - start
     if names := not_finite(state.model.state_dict()):
         raise UserError(
@@ -218,6 +219,17 @@ def _run_epoch(run: Run) -> dict[str, Any]:
         "images_per_s": len(run.data.train) / trained,
         "seconds": time.perf_counter() - start,
     }
+
+
+def _check_same_labels(run: Run, epoch: int) -> None:
+    """Raise UserError where processes have made of the labels what the first, which saves, has not.
+
+    Each finds the large losses, and learns what a scheme learns of labels, by itself.
+    """
+    if run.processes.size > 1:
+        parts = (run.state.scheme, run.state.labels)
+        tensors = [tensor for part in parts for tensor in part.state_dict().values()]
+        run.processes.check_same(tensors, f"the labels that epoch {epoch} has made")
 
 
 def _learn_from_predictions(run: Run, epoch: int) -> None:

@@ -373,6 +373,22 @@ def test_every_result_of_the_first_is_one_of_all(monkeypatch):
     assert Processes(1, 2).once(lambda: json.loads("")) == {"map": 5}, "it does not run here"
 
 
+def test_processes_that_differ_are_told(monkeypatch):
+    found = []
+
+    def gather(digests, digest, group):
+        found.append(digest)
+        digests[:] = [found[0], digest]
+
+    monkeypatch.setattr("processes.dist.all_gather_object", gather)
+    both, labels = Processes(0, 2), [torch.arange(4), torch.ones(2, requires_grad=True)]
+    both.check_same(labels, "labels")
+    both.check_same([tensor.clone() for tensor in labels], "labels")
+    with pytest.raises(UserError, match="labels are not the same in all processes"):
+        both.check_same([labels[0], labels[1] * (1 + 1e-7)], "labels")
+    Processes().check_same([], "labels")
+
+
 def test_the_record_of_a_run_alone_says_nothing_of_processes(tmp_path):
     tiny.train(tiny.make_folder(tmp_path), tmp_path, "--num_epochs", "1")
     assert "processes" not in read_json(tmp_path / "run/config.json")["environment"]
