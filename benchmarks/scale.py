@@ -14,7 +14,8 @@ CPU is brought into its fastest state before (`pairs.settle`).
 pixels: JPEGs read in the main process, forward and backward of --arch, mini-batches of 8.
 
 processes: whole runs of main.py by torchrun, --arch on decoded images of 112 pixels, mini-batches
-of 32 in all. The baseline is one process. On a CPU each process has one thread.
+of 32 in all. The baseline is one process. On a CPU each process has one thread; there are they,
+too, where GPUs are fewer than processes.
 """
 
 from __future__ import annotations
@@ -196,22 +197,23 @@ def _learn(net: torch.nn.Module, logits: Tensor) -> None:
 def of_processes(number: int, args: Namespace, place: Path) -> dict[str, Any]:
     """Runs of so many processes beside runs of one; the second of two epochs counts."""
     folder = make_folder(place / "set", make_photographs(place / "made", 64), 400, NUM_CLASSES)
+    device = "cuda" if torch.cuda.device_count() >= number else "cpu"
     found = alternate(
         {
-            "baseline": lambda: run_together(1, folder, args.arch),
-            "ours": lambda: run_together(number, folder, args.arch),
+            "baseline": lambda: run_together(1, folder, args.arch, device),
+            "ours": lambda: run_together(number, folder, args.arch, device),
         },
         args.pairs,
     )
-    return compared(found["baseline"], found["ours"])
+    return {"device": device, **compared(found["baseline"], found["ours"])}
 
 
-def run_together(number: int, folder: Path, arch: str) -> float:
+def run_together(number: int, folder: Path, arch: str, device: str) -> float:
     """Images per second of a run of so many processes."""
     flags = {"dataset": folder, "arch": arch, "use_pretrained": "false", "image_size": 112,
              "bsize": 32, "num_epochs": 2, "early_stop_drop": 100, "mod_scheme": "LL-Cp",
              "save_path": folder, "exp_name": "run", "data_root": folder,
-             "cache": "disk"}  # fmt: skip
+             "cache": "disk", "device": device}  # fmt: skip
     given = [word for name, value in flags.items() for word in (f"--{name}", str(value))]
     start = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
     subprocess.run(

@@ -266,7 +266,7 @@ def test_the_startup_benchmark_takes_the_differences(tmp_path, capsys, monkeypat
 
 
 def test_the_scale_benchmark_has_a_row_for_every_value(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(scale, "run_together", lambda number, folder, arch: 10.0 + number)
+    monkeypatch.setattr(scale, "run_together", lambda number, *rest: 10.0 + number)
     values = {"images": [40, 60], "classes": [5, 9], "pixels": [16], "processes": [2, 3]}
     words = [word for axis, some in values.items()
              for word in (f"--{axis}", ",".join(map(str, some)))]  # fmt: skip
