@@ -347,8 +347,8 @@ def test_what_is_about_digits_alone_refuses_another_set(start, name):
     assert (status, error, started) == (2, told, [])
 
 
-def test_suggest_trains_before_and_after_in_a_folder_with_a_space(start, tmp_path):
-    folder = tmp_path / "my runs"
+def test_suggest_trains_before_and_after_in_a_folder_with_spaces(start, tmp_path):
+    folder = tmp_path / "my  runs"
     options = {"RESULTS": str(folder), "SEEDS": "1 2", "TOPS": "500", "JOBS": "2"}
     status, error, started = start("suggest", **options)
     assert (status, error) == (0, "")
@@ -358,6 +358,7 @@ def test_suggest_trains_before_and_after_in_a_folder_with_a_space(start, tmp_pat
              for method in ("AN", "LL-R")]  # fmt: skip
     assert sorted(re.search(r"--exp_name (\S+)", line)[1] for line in runs) == sorted(names)
     assert sum(f"--dataset {folder}/data_500_" in line for line in runs) == 4
+    assert sum(f"--config {folder}/before_" in line for line in runs) == 4
     table = f"{folder}/before_LL-R_2/suggestions/suggestions.csv"
     assert f"-m tools.apply {table} --accept_top 500 --out {folder}/data_500_2" in started
 
