@@ -33,6 +33,7 @@ for seed in $SEEDS; do
 done | train_all || exit
 folders=("$RESULTS")
 [[ -d $main && $RESULTS == "$(usual_folder delta_rel)" ]] && folders=("$main" "$RESULTS")
+[[ -d $RESULTS ]] || folders=("$main") # all are there
 out=$(figures_folder delta_rel)
 step python -m tools.report "${folders[@]}"
 if (($(wc -w <<<"${DELTAS:-1 2}") + ${#folders[@]} > 2)); then

@@ -14,6 +14,7 @@ import pytest
 
 from config import parse_args
 from naming import run_name
+from tests.records import write_run
 
 ROOT = Path(__file__).parents[1]
 RUNS = {
@@ -382,6 +383,18 @@ def test_data_that_is_missing_is_one_line_at_the_start(start, tmp_path, name):
         assert error.startswith("error: ")
         assert error.count("\n") == 1
         assert dataset in error
+
+
+def test_a_sweep_of_what_is_there_already_takes_that(start, tmp_path):
+    words = f"--mod_scheme LL-R --delta_rel 2 --seed 1 --save_path {tmp_path}/digits"
+    config = parse_args(["--dataset", "digits", *words.split()])
+    write_run(config.run_dir, **config.settings())
+    status, error, started = start(
+        "sweep_delta_rel", REAL="tools.todo", RESULTS="", ROOT=str(tmp_path), SCHEMES="LL-R",
+        DELTAS="2", SEEDS="1",
+    )  # fmt: skip
+    assert (status, error) == (0, "note: a single value of delta_rel makes no figure\n")
+    assert started == [f"-m tools.report {tmp_path}/digits"]
 
 
 @pytest.mark.parametrize(
