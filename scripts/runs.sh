@@ -1,10 +1,10 @@
 # shellcheck shell=bash
 # Sourced by the other scripts, each of which is a table or a figure. What they all take:
 #
-#   DATASET=digits     the data set, or the path of a folder
+#   DATASET=digits     the data set, or the path of a folder: its results lie in ROOT/folders
 #   SEEDS="1 2 3"      a run for each
 #   FLAGS=             more flags of main.py for every run: FLAGS="--data_root /big --num_workers 8";
-#                      they win over those of the script
+#                      they win over those of the script (table1.sh pretrains without them)
 #   JOBS=1             runs at a time, spread over the GPUs if there are any
 #   QUICK=             1: one seed and fewer values, in results/quick
 #   ROOT=results       the folder of all results
