@@ -213,15 +213,20 @@ def labels_path(folder: Path, part: str, kind: str) -> Path:
     return sparse
 
 
+def check_there(path: Path) -> None:
+    """Raise UserError, which says how it is made, where a file of a set is missing."""
+    if not is_there(path):
+        known = path.parent.name in KNOWN
+        hint = how_to_make(path.parent.name, path.parent.parent) if known else ""
+        raise UserError(f"{path} is missing: {hint or 'data/README.md says how it is made'}")
+
+
 def load_labels(path: Path) -> Labels:
     """The array in a .npy file, or the table in a .npz file, as it stands there.
 
     Raises UserError, which says how it is made where it is missing, for anything else.
     """
-    if not is_there(path):
-        known = path.parent.name in KNOWN
-        hint = how_to_make(path.parent.name, path.parent.parent) if known else ""
-        raise UserError(f"{path} is missing: {hint or 'data/README.md says how it is made'}")
+    check_there(path)
     return load_sparse(path) if path.suffix == ".npz" else load_array(path)
 
 

@@ -18,6 +18,7 @@ parts=(results table1 selection corrections pointing sweep_delta_rel train_share
 for part in "${parts[@]}"; do
     echo "== $part"
     step bash "scripts/$part.sh"
+    (($? == 2)) && exit 2 # no run can be started: it has said why
 done
 folders=()
 for kind in main pretrained delta_rel train_share methods linear_init csl; do
@@ -26,5 +27,5 @@ for kind in main pretrained delta_rel train_share methods linear_init csl; do
 done
 RESULTS=$(usual_folder main)
 step python -m tools.report "${folders[@]}" --pictures "$(figures_folder main)" \
-    --html "$ROOT/report_$(basename "$DATASET").html"
+    --html "$ROOT/report_${PLACE##*/}.html"
 name_failed

@@ -23,6 +23,8 @@ for draw in ${DRAWS:-fpc=100 rps=0.5}; do
     first=$RESULTS/ignore_seed${SEEDS%% *}
     labels="--${draw%=*} ${draw#*=}" # of digits main.py draws them, of a folder data.observe
     if [[ $DATASET != digits ]]; then
+        runs ignore | todo >/dev/null || exit # there is no such folder
+        [[ $FLAGS =~ --data_root[=\ ]+([^ ]+) ]] && labels+=" --data_root ${BASH_REMATCH[1]}"
         # shellcheck disable=SC2086
         step python -m data.observe "$DATASET" $labels || continue
         labels=
@@ -37,5 +39,6 @@ RESULTS=$all
 step python -m tools.report "$all"
 name_failed
 if are_committed csl; then
-    python -m tools.report "$all" --name csl --write docs/methods.md
+    step python -m tools.report "$all" --name csl --write docs/methods.md
+    name_failed
 fi

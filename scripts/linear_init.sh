@@ -20,5 +20,6 @@ done | train_all || exit
 step python -m tools.report "$RESULTS"
 name_failed
 if are_committed linear_init; then
-    python -m tools.report "$main" "$RESULTS" --name linear_init --write docs/methods.md
+    step python -m tools.report "$main" "$RESULTS" --name linear_init --write docs/methods.md
+    name_failed
 fi

@@ -21,5 +21,6 @@ done | train_all || exit
 step python -m tools.report "$RESULTS"
 name_failed
 if are_committed methods; then
-    python -m tools.report "$main" "$RESULTS" --name methods --write docs/methods.md
+    step python -m tools.report "$main" "$RESULTS" --name methods --write docs/methods.md
+    name_failed
 fi

@@ -27,5 +27,6 @@ step python -m tools.figures pointing "$RESULTS" --out "$out/pointing"
 step python -m tools.figures maps "$RESULTS" --out "$out/maps"
 name_failed
 if are_committed main; then
-    python -m tools.report "$RESULTS" --table pointing --name pointing --write docs/evidence.md
+    step python -m tools.report "$RESULTS" --table pointing --name pointing --write docs/evidence.md
+    name_failed
 fi

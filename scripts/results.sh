@@ -3,7 +3,7 @@
 #
 #     scripts/results.sh                          # digits, under a minute a run
 #     DATASET=pascal SEEDS="0 1 2" JOBS=4 scripts/results.sh
-#     SEEDS="4 5" RESULTS=my_digits scripts/results.sh
+#     SEEDS="4 5" scripts/results.sh              # digits, in results/own
 #
 # Every label's loss is kept (--audit labels: at COCO's size 0.1 GB a run), for scripts/table1.sh,
 # selection.sh and corrections.sh, which take the same runs. The committed records of digits are
@@ -26,5 +26,6 @@ step python -m tools.figures memorization "$RESULTS" --out "$out/memorization"
 step python -m tools.figures best_last "$RESULTS" --out "$out/best_last"
 name_failed
 if are_committed main; then
-    python -m tools.report "$RESULTS" --write README.md
+    step python -m tools.report "$RESULTS" --write README.md
+    name_failed
 fi

@@ -1,13 +1,20 @@
 # shellcheck shell=bash
 # Sourced by the other scripts, each of which is a table or a figure. What they all take:
 #
-#   DATASET=digits     the data set, or the path of a folder
+#   DATASET=digits     the data set, or the path of a folder: its results lie in ROOT/folders
 #   SEEDS="1 2 3"      a run for each
+#   FLAGS=             more flags of main.py for every run: FLAGS="--data_root /big --num_workers 8";
+#                      they win over those of the script (table1.sh pretrains without them)
 #   JOBS=1             runs at a time, spread over the GPUs if there are any
 #   QUICK=             1: one seed and fewer values, in results/quick
 #   ROOT=results       the folder of all results
 #   RESULTS            the folder of the script's own runs, if not the usual one below ROOT; relative
 #                      paths are below the repository
+#
+# The records of digits, its figures in imgs/ and the tables of the pages are committed. With other
+# SEEDS, with FLAGS or values of your own (METHODS, SCHEMES, DELTAS, SHARES, DRAWS), ROOT is
+# results/own unless you give it, figures lie there too, and no page is written. A run that a script
+# gives a name (csl.sh, table1.sh on digits) has the same with other FLAGS: give it another ROOT.
 #
 # Stopped and started again, a script goes on where it was: each run is started with --resume, and a
 # finished one not at all. Runs that fail hold up no other; they are named at the end, with status 1.
@@ -47,13 +54,18 @@ if [[ ! ${JOBS:-1} =~ ^[1-9][0-9]*$ ]]; then
     exit 2
 fi
 DATASET=${DATASET:-digits}
+FLAGS=${FLAGS:-}
 QUICK=${QUICK:-}
 [[ $QUICK == 0 ]] && QUICK=
-ROOT=${ROOT:-results${QUICK:+/quick}}
+USUAL_SEEDS=${USUAL_SEEDS:-1 2 3}
 if [[ -n $QUICK ]]; then
-    SEEDS=${SEEDS:-1}
+    SEEDS=${SEEDS:-1} ROOT=${ROOT:-results/quick}
 fi
-SEEDS=${SEEDS:-1 2 3}
+SEEDS=${SEEDS:-$USUAL_SEEDS}
+OWN=$FLAGS${METHODS:-}${SCHEMES:-}${DELTAS:-}${SHARES:-}${DRAWS:-} # what makes other runs
+[[ $SEEDS == "$USUAL_SEEDS" ]] || OWN+=$SEEDS
+[[ $DATASET == digits && -n $OWN ]] && ROOT=${ROOT:-results/own}
+ROOT=${ROOT:-results}
 if [[ -n ${CUDA_VISIBLE_DEVICES+set} ]]; then
     GPUS=$(tr ',' '\n' <<<"$CUDA_VISIBLE_DEVICES" | grep -c .)
 else
@@ -67,9 +79,20 @@ if [[ $DATASET == digits ]]; then
     export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1} # as the committed records: it changes the rounding
 fi
 
+PLACE=$DATASET # of its results, below ROOT
+if [[ $DATASET != */* && -d $DATASET ]]; then # a known set, or the path of a folder
+    DATASET=$(python -c 'import sys, words; print(words.dataset(sys.argv[1]))' "$DATASET") || exit
+fi
+if [[ $DATASET == */* ]]; then # as in the names of its runs
+    PLACE=$(cd "$DATASET" &>/dev/null && pwd -P || echo "$DATASET")
+    digest=$(printf %s "$PLACE" | sha256sum)
+    PLACE=${PLACE##*/}
+    PLACE=folders/${PLACE//[^A-Za-z0-9.-]/-}-${digest::8}
+fi
+
 usual_folder() { # of the runs of this kind: main, methods, delta_rel, ...
     if [[ $DATASET != digits ]]; then
-        echo "$ROOT/$(basename "$DATASET")/$1"
+        echo "$ROOT/$PLACE/$1"
     elif [[ $1 == main ]]; then
         echo "$ROOT/digits"
     else
@@ -77,8 +100,14 @@ usual_folder() { # of the runs of this kind: main, methods, delta_rel, ...
     fi
 }
 
+digits_alone() { # refuse another data set
+    [[ $DATASET == digits ]] && return
+    echo "error: DATASET=$DATASET: scripts/$(basename "$0") is about digits alone" >&2
+    exit 2
+}
+
 are_committed() { # whether the runs of this kind are those whose pages and figures are committed
-    [[ $DATASET == digits && $ROOT == results && $RESULTS == "$(usual_folder "$1")" ]]
+    [[ $DATASET == digits && $ROOT == results && -z $OWN && $RESULTS == "$(usual_folder "$1")" ]]
 }
 
 figures_folder() { # where figures of runs of this kind are written
@@ -103,8 +132,10 @@ train() { # the flags of a run, all in one word
 }
 export -f train
 
-todo() { # those that are not finished of the runs whose flags stand on standard input
-    python -m tools.todo "$RESULTS" --dataset "$DATASET" ${BESIDES:+--besides "$BESIDES"}
+todo() { # those that are not finished of the runs whose flags stand on standard input, with FLAGS
+    while read -r line; do
+        printf '%s\n' "$line${FLAGS:+ $FLAGS}"
+    done | python -m tools.todo "$RESULTS" --dataset "$DATASET" ${BESIDES:+--besides "$BESIDES"}
 }
 
 train_all() { # the runs whose flags stand on standard input, a line a run, but those in BESIDES

@@ -10,35 +10,31 @@
 # Head of scripts/runs.sh: what else it takes. The runs lie in ROOT/suggest.
 cd "$(dirname "$0")/.." || exit 1
 source scripts/runs.sh
+digits_alone
 RESULTS=${RESULTS:-$(usual_folder suggest)}
-TOPS=${TOPS:-1000 3000}
-
-trained() { # the runs whose flags stand on standard input, a line a run
-    sed "s|^|python main.py --audit labels --save_path $RESULTS --resume |" |
-        xargs -P "${JOBS:-1}" -I{} bash -c '{}' || exit
-}
 
 for seed in $SEEDS; do
     for method in AN LL-R; do
-        echo "--dataset digits --mod_scheme $method --seed $seed --exp_name before_${method}_$seed"
+        echo "--mod_scheme $method --audit labels --seed $seed --exp_name before_${method}_$seed"
     done
-done | trained
+done | train_all || exit
+after=() # the runs on the folders that could be made
 for seed in $SEEDS; do
     run=$RESULTS/before_LL-R_$seed
-    [[ -e $run/suggestions/suggestions.csv ]] || python -m tools.suggest "$run" --top 3000 || exit
-    for top in $TOPS; do
+    table=$run/suggestions/suggestions.csv
+    [[ -e $table ]] || step python -m tools.suggest "$run" --top 3000 || continue
+    for top in ${TOPS:-1000 3000}; do
         folder=$RESULTS/data_${top}_$seed
-        [[ -e $folder ]] || python -m tools.apply "$run/suggestions/suggestions.csv" \
-            --accept_top "$top" --out "$folder" || exit
-    done
-done
-for top in $TOPS; do
-    for seed in $SEEDS; do
+        [[ -e $folder ]] || step python -m tools.apply "$table" --accept_top "$top" --out "$folder" ||
+            continue
         for method in AN LL-R; do
-            delta=$([[ $method == LL-R ]] && echo "--delta_rel 2.5") # as on digits: a folder's is another
-            echo "--config $RESULTS/before_${method}_$seed/config.json --cache memory $delta" \
-                "--dataset $RESULTS/data_${top}_$seed --exp_name after_${top}_${method}_$seed"
+            config=$(printf %q "$RESULTS/before_${method}_$seed/config.json")
+            flags="--config $config --cache memory --dataset $(printf %q "$folder")"
+            [[ $method == LL-R ]] && flags+=" --delta_rel 2.5" # as on digits: a folder's is another
+            after+=("$flags --audit labels --exp_name after_${top}_${method}_$seed")
         done
     done
-done | trained
-python -m benchmarks.suggestions results/digits --after "$RESULTS" --out "$RESULTS/suggest.json"
+done
+((${#after[@]})) && { printf '%s\n' "${after[@]}" | train_all || exit; }
+step python -m benchmarks.suggestions results/digits --after "$RESULTS" --out "$RESULTS/suggest.json"
+name_failed

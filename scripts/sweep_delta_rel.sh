@@ -33,10 +33,16 @@ for seed in $SEEDS; do
 done | train_all || exit
 folders=("$RESULTS")
 [[ -d $main && $RESULTS == "$(usual_folder delta_rel)" ]] && folders=("$main" "$RESULTS")
+[[ -d $RESULTS ]] || folders=("$main") # all are there
 out=$(figures_folder delta_rel)
 step python -m tools.report "${folders[@]}"
-step python -m tools.figures delta_rel "${folders[@]}" --out "$out/delta_rel"
+if (($(wc -w <<<"${DELTAS:-1 2}") + ${#folders[@]} > 2)); then
+    step python -m tools.figures delta_rel "${folders[@]}" --out "$out/delta_rel"
+else
+    echo "note: a single value of delta_rel makes no figure" >&2
+fi
 name_failed
 if are_committed delta_rel; then
-    python -m tools.report "${folders[@]}" --name delta_rel --write docs/evidence.md
+    step python -m tools.report "${folders[@]}" --name delta_rel --write docs/evidence.md
+    name_failed
 fi

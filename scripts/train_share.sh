@@ -22,5 +22,9 @@ step python -m tools.report "$RESULTS"
 main=$(usual_folder main)
 folders=("$RESULTS")
 [[ -d $main && $RESULTS == "$(usual_folder train_share)" ]] && folders=("$main" "$RESULTS") # with the whole set
-step python -m tools.figures train_share "${folders[@]}" --out "$out/train_share"
+if (($(wc -w <<<"${SHARES:-1 2}") + ${#folders[@]} > 2)); then
+    step python -m tools.figures train_share "${folders[@]}" --out "$out/train_share"
+else
+    echo "note: a single share makes no figure" >&2
+fi
 name_failed

@@ -5,8 +5,9 @@
 #
 # Head of scripts/runs.sh: what else it takes.
 cd "$(dirname "$0")/.." || exit 1
-SEEDS=${SEEDS:-0}
+USUAL_SEEDS=0
 source scripts/runs.sh
+digits_alone
 RESULTS=${RESULTS:-$(usual_folder sweep_digits)}
 
 # the method, ending in the flag that is tuned: its three values

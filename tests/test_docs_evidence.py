@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from files import read_json
 from tools import report, reproduction
 from tools.explained import read_pointing
 from tools.figures import KINDS
@@ -100,6 +101,24 @@ def test_with_few_images_an_is_the_best():
             for group in groups
         }
         assert (max(maps, key=maps.get) == "AN") == an_leads
+
+
+def test_what_is_said_of_versions_and_commits_is_so():
+    said = re.search(r"2\.14\.1 in (.*?), 2\.15\.0 in (.*?)\. Those", EVIDENCE, re.DOTALL)
+    folders = [set(re.findall(r"`(\w+)`", text)) for text in said.groups()]
+    committed = re.findall(r"^!/results/(\w+)/", (ROOT / ".gitignore").read_text(), re.MULTILINE)
+    assert folders[0] | folders[1] == {*committed}
+    found = [
+        (path.relative_to(RESULTS).parts[0], read_json(path)["environment"])
+        for name in committed
+        for path in (RESULTS / name).glob("**/config.json")
+    ]
+    for name, made in found:
+        old = made["torch"].startswith("2.14.1+")
+        assert old or made["torch"].startswith("2.15.0+")
+        assert name in folders[not old]
+        assert made["git_commit"].endswith("-dirty") == (old and name != "tutorial")
+    assert sum(n == "sweep_digits" and "2.14.1" in made["torch"] for n, made in found) == 9
 
 
 def test_every_figure_is_committed_and_shown():

@@ -36,8 +36,6 @@ if [[ $1 == main.py ]]; then
     printf '%s\\n' "${{@:2}}" >"$ASKED/$$" && mv "$ASKED/$$" "$ASKED/$$.words"
     read -r status <"$ASKED/$$.status"
     exit "$status"
-elif [[ $2 == tools.todo ]]; then
-    sed 's/$/ {TINY}/' | "$python" "$@"
 else
     exec "$python" "$@"
 fi
@@ -101,7 +99,7 @@ def start(place):
         **os.environ, "PATH": f"{place / 'bin'}:{os.environ['PATH']}", "TMPDIR": str(place / "tmp"),
         "DATASET": str(place / "tiny"), "SCHEMES": "LL-R", "DELTAS": "5 10", "SEEDS": "0 1",
         "ROOT": str(place), "RESULTS": str(place / "runs"), "JOBS": "1", "QUICK": "",
-        "ASKED": str(place / "asked"),
+        "ASKED": str(place / "asked"), "FLAGS": TINY,
     }  # fmt: skip
     with (place / "out").open("w") as out:
         return subprocess.Popen(

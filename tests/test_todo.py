@@ -43,6 +43,13 @@ def finish(root, words, **more):
     return config.run_dir
 
 
+def make_set(folder):
+    """A folder that has as much of a formatted set as is looked for."""
+    Path(folder).mkdir(parents=True)
+    for part in ("train", "val"):
+        (Path(folder) / f"formatted_{part}_images.npy").touch()
+
+
 def plan_in(folder):
     return (folder / PLAN).read_text().splitlines()
 
@@ -79,8 +86,6 @@ def test_lines_that_are_wrong_pass_and_are_not_planned(ask, tmp_path):
     wrong = ["--mod_scheme LLR", "--seed x", "--exp_name 'half a quote", "stray"]
     assert ask(*wrong, RUNS[0]) == [*wrong, RUNS[0]]
     assert plan_in(tmp_path / "runs") == [f"--dataset digits {RUNS[0]}"]
-    assert ask("--seed 1", dataset="digitz") == ["--seed 1"]
-    assert len(plan_in(tmp_path / "runs")) == 1
 
 
 @pytest.mark.parametrize(
@@ -88,6 +93,7 @@ def test_lines_that_are_wrong_pass_and_are_not_planned(ask, tmp_path):
 )
 def test_the_path_of_a_data_set_is_read_back(ask, tmp_path, name):
     dataset = f"{tmp_path}/{name}/"
+    make_set(dataset)
     for _ in range(2):
         assert ask("--seed 1", dataset=dataset) == ["--seed 1"]
     (other,) = missing_in(tmp_path / "runs")
@@ -98,12 +104,42 @@ def test_the_path_of_a_data_set_is_read_back(ask, tmp_path, name):
 
 
 def test_a_path_that_is_no_text_is_read_back(ask, tmp_path):
-    dataset = os.fsdecode(b"./\xff")
+    dataset = str(tmp_path / os.fsdecode(b"\xff"))
+    make_set(dataset)
     for _ in range(2):
         ask("--seed 1", dataset=dataset)
     assert (tmp_path / "runs" / PLAN).read_bytes().count(b"\xff") == 1
     (other,) = missing_in(tmp_path / "runs")
     assert other.config.dataset == dataset
+
+
+@pytest.mark.parametrize(
+    ("dataset", "error"),
+    [
+        ("digitz", "'digitz' is neither one of "),
+        ("pascal", "there is no folder {}/pascal: make it with python -m data.prepare pascal "),
+        ("{}/gone", "there is no folder {}/gone "),
+        ("{}/half", "{}/half/formatted_val_images.npy is missing: "),
+    ],
+)
+def test_data_that_is_missing_is_one_line_and_nothing_is_planned(
+    dataset, error, tmp_path, monkeypatch, capsys
+):
+    make_set(tmp_path / "half")
+    (tmp_path / "half" / "formatted_val_images.npy").unlink()
+    monkeypatch.setattr(sys, "stdin", io.StringIO(f"--seed 1 --data_root {tmp_path}\n" * 2))
+    words = [str(tmp_path / "runs"), "--dataset", dataset.format(tmp_path)]
+    assert cli.run(todo.main, words) == 2
+    out, told = capsys.readouterr()
+    assert out == ""
+    assert error.format(tmp_path) in told
+    assert told.count("\n") == 1
+    assert not (tmp_path / "runs").exists()
+
+
+def test_runs_that_are_finished_need_no_data(ask, tmp_path):
+    finish(tmp_path / "runs", "--dataset pascal --seed 1")
+    assert ask("--seed 1 --data_root nowhere", dataset="pascal") == []
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import cli
+import words
 from cli import UserError
 from config import Config, read_config, resolve
 from files import is_there, write_atomically
@@ -38,6 +39,16 @@ def is_finished(config: Config) -> bool:
     return same and summary is not None and summary["num_epochs"] == config.num_epochs
 
 
+def check_data(config: Config) -> None:
+    """Raise UserError where the folder of the data set is missing, or holds no formatted set."""
+    if config.dataset != "digits":
+        from data.formatted import PARTS, array_path, check_there, dataset_folder
+
+        folder = dataset_folder(config.dataset, config.data_root)
+        for part in PARTS:
+            check_there(array_path(folder, part, "images"))
+
+
 def add_to_plan(folder: Path, commands: Iterable[str]) -> None:
     """Add runs to the list of those that are to be had in this folder."""
     path = folder / PLAN
@@ -49,10 +60,14 @@ def add_to_plan(folder: Path, commands: Iterable[str]) -> None:
 
 
 def main(argv: Sequence[str]) -> None:
-    """Print those of the runs on standard input that are not finished, a line of flags each."""
+    """Print those of the runs on standard input that are not finished, a line of flags each.
+
+    It fails where the data of one of them is missing.
+    """
     parser = cli.Parser(prog="python -m tools.todo", description=main.__doc__)
     parser.add_argument("results", type=Path, help="folder of the runs")
-    parser.add_argument("--dataset", required=True, help="as main.py takes it")
+    parser.add_argument("--dataset", required=True, type=words.dataset, metavar="NAME|FOLDER",
+                        help="as main.py takes it")  # fmt: skip
     parser.add_argument("--besides", metavar="FOLDER",
                         help="pass over runs that are finished in this folder")  # fmt: skip
     args = parser.parse_args(argv)
@@ -68,6 +83,7 @@ def main(argv: Sequence[str]) -> None:
             continue
         planned.append(command)
         if not is_finished(config):
+            check_data(config)
             print(line)
     add_to_plan(args.results, planned)
 
