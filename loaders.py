@@ -306,14 +306,18 @@ def batches(
     `then` is called once the workers have nothing left to do: to begin with what comes next.
     Raises OwnTrouble for an image that cannot be read.
     """
-    last_fetched = len(loader) - 1 - (loader.prefetch_factor or 0) * loader.num_workers
     for place, batch in enumerate(loader):
-        if then is not None and place == max(last_fetched, 0):
+        if then is not None and place == _all_asked_for(loader):
             then()
         if isinstance(batch, UserError):
             raise OwnTrouble(str(batch))
         images, index = batch
         yield images.to(device, non_blocking=True), index
+
+
+def _all_asked_for(loader: DataLoader) -> int:
+    """The first place at which the workers have been asked for every mini-batch."""
+    return max(len(loader) - 1 - (loader.prefetch_factor or 0) * loader.num_workers, 0)
 
 
 def progress(steps: Iterable, total: int, title: str) -> Iterator:

@@ -186,7 +186,7 @@ class LargeLossTemporaryCorrection(LargeLoss):
 
     def modified(self, loss: Tensor, selected: Tensor, logits: Tensor) -> Tensor:
         """The losses, against the label 1 where selected."""
-        return torch.where(selected, _cross_entropy(logits, torch.ones_like(loss)), loss)
+        return torch.where(selected, loss - _precise(logits), loss)  # nl(p) = nl(1 - p) - logit
 
 
 class LargeLossPermanentCorrection(LargeLossTemporaryCorrection):
