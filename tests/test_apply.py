@@ -15,7 +15,7 @@ from data.labels import sparse_labels
 from data.read import read_folder
 from datasets import load_data, split_indices
 from tests import tiny
-from tools import apply, suggestions
+from tools import apply, decisions, suggestions
 
 RECORD = Path(__file__).parents[1] / "results" / "digits" / "digits_LL-R_2.5_adam_0.001_seed1"
 
@@ -42,7 +42,7 @@ def hidden(folder, count):
 def exported(path, run, accepted, rejected=(), changes=()):
     """What the page exports of these decisions."""
     content = {
-        "format": apply.FORMAT, "run": str(run), "digest": "0" * 16,
+        "format": decisions.FORMAT, "run": str(run), "digest": "0" * 16,
         "data": suggestions.recorded_digests(run), "accepted": [of[2:] for of in accepted],
         "rejected": [of[2:] for of in rejected], **dict(changes),
     }  # fmt: skip
@@ -60,9 +60,9 @@ def test_decisions_change_their_labels_and_nothing_else(trained, tmp_path, capsy
     run, folder = trained
     *accepted, first, last = hidden(folder, 9)
     before = digests(folder)
-    decisions = exported(tmp_path / "decisions.json", run, accepted, [first, last])
+    path = exported(tmp_path / "decisions.json", run, accepted, [first, last])
     out = tmp_path / "out"
-    assert cli.run(apply.main, [str(decisions), "--out", str(out), *flags]) == 0
+    assert cli.run(apply.main, [str(path), "--out", str(out), *flags]) == 0
     assert "7 labels accepted and 2 rejected" in capsys.readouterr().out
     assert digests(folder) == before
     expected = np.load(array_path(folder, "train", "labels_obs"))
@@ -80,9 +80,9 @@ def test_decisions_change_their_labels_and_nothing_else(trained, tmp_path, capsy
 def test_the_new_folder_is_trained_on_with_the_same_split(trained, tmp_path):
     run, folder = trained
     accepted = hidden(folder, 5)
-    decisions = exported(tmp_path / "decisions.json", run, accepted)
+    path = exported(tmp_path / "decisions.json", run, accepted)
     out = tmp_path / "out"
-    assert cli.run(apply.main, [str(decisions), "--out", str(out)]) == 0
+    assert cli.run(apply.main, [str(path), "--out", str(out)]) == 0
     old, new = (load_data(tiny.settings(place, tmp_path)) for place in (folder, out))
     assert [*old.train.names] == [*new.train.names]
     changed = np.argwhere(old.train.observed != new.train.observed)
@@ -113,9 +113,9 @@ def test_what_is_known_stays_with_partial_truth_and_groups(tmp_path):
     before = read_folder(folder, str(folder))
     empty = np.flatnonzero(before.train.truth[[3]].toarray()[0] == 0)[0]
     pair = (3, empty, str(before.train.names[3]), f"thing {empty}")
-    decisions = exported(tmp_path / "decisions.json", run, [pair])
+    path = exported(tmp_path / "decisions.json", run, [pair])
     out = tmp_path / "out"
-    assert cli.run(apply.main, [str(decisions), "--out", str(out)]) == 0
+    assert cli.run(apply.main, [str(path), "--out", str(out)]) == 0
     after = read_folder(out, str(out))
     assert (after.train.truth != before.train.truth).nnz == 0
     assert np.argwhere((after.train.observed != before.train.observed).toarray()).tolist() == [
@@ -164,7 +164,7 @@ def test_digits_become_files_with_the_first_suggestions_accepted(tmp_path, capsy
         ({"accepted": [["train/00.png"]]}, "is not what the page of tools.suggest exports"),
         ({"accepted": [["nowhere.png", "class 0"]]}, "'nowhere.png' is no training image"),
         ({"run": "nowhere"}, "nowhere holds no run"),
-        ({"accepted": []}, "holds no decision"),
+        ({"accepted": []}, "there is no decision"),
         ("twice", "decides on a label more than once"),
         ("class", "'no class' is no class of this data"),
         ("observed", "is observed already"),

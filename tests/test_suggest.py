@@ -134,7 +134,7 @@ def test_class_maps_are_those_of_the_suggested_classes(run_dir):
     hardware = find_hardware("cpu", 0, "off")
     every = evaluate(run.model.class_maps, run.loader(run.data.train), hardware).numpy()
     expected = every[chosen.row, chosen.column]
-    np.testing.assert_allclose(suggest._maps(run, chosen), expected, atol=1e-5)
+    np.testing.assert_allclose(suggest._maps_of(run, chosen), expected, atol=1e-5)
 
 
 def test_without_weights_the_history_alone_does(suggested, run_dir, tmp_path):

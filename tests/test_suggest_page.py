@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from tests.browser import opened
-from tools.apply import read_decisions
+from tools.decisions import read_decisions
 from tools.suggest_page import page
 
 HOSTILE = (

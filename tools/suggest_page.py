@@ -38,7 +38,7 @@ def write(
 ) -> None:
     """Write index.html and its pictures; `rows` [S] as in suggestions.csv, `maps` [S, h, w].
 
-    Raises UserError where they cannot be written, or an image cannot be read.
+    Raises UserError where they cannot be written.
     """
     from data.labels import to_dense
 
@@ -110,13 +110,17 @@ def _packed(values: np.ndarray) -> str:
 def _write_picture(out: Path, number: int, split: Split, row: int) -> tuple[str, int, int]:
     """Write a small picture of an image of the split: its file's name, width and height.
 
-    Raises BadImage where the image cannot be read.
+    Of an image that cannot be read there is no file, and the name is "".
     """
     from PIL import Image
 
+    from loaders import BadImage
     from tools.examples import pixels_of
 
-    pixels, (width, height) = pixels_of(split, int(row))
+    try:
+        pixels, (width, height) = pixels_of(split, int(row))
+    except BadImage:
+        return "", LARGEST, LARGEST
     shrink = min(1, LARGEST / max(width, height))
     size = (max(1, round(width * shrink)), max(1, round(height * shrink)))
     is_small = max(size) <= _SHARP
