@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shlex
 import shutil
 from pathlib import Path
 
@@ -12,8 +13,9 @@ import cli
 from config import parse_args, read_config
 from data.formatted import array_path
 from data.labels import sparse_labels
-from data.read import read_folder
+from data.read import read_about, read_folder
 from datasets import load_data, split_indices
+from recipes import RECIPES
 from tests import tiny
 from tools import apply, decisions, suggestions
 
@@ -92,6 +94,75 @@ def test_the_new_folder_is_trained_on_with_the_same_split(trained, tmp_path):
     command = ["--config", str(run / "config.json"), "--dataset", str(out)]
     config = parse_args([*command, "--save_path", str(tmp_path), "--exp_name", "again"])
     assert tiny.run_train(config)["epochs_run"] == 1
+
+
+@pytest.mark.parametrize("name", [*RECIPES, "new"])
+def test_the_command_trains_on_the_new_folder_whatever_its_name(
+    trained, tmp_path, monkeypatch, capsys, name
+):
+    run, folder = trained
+    path = exported(tmp_path / "decisions.json", run, hidden(folder, 1))
+    monkeypatch.chdir(tmp_path)
+    assert cli.run(apply.main, [str(path), "--out", name]) == 0
+    _, program, *flags = shlex.split(capsys.readouterr().out.splitlines()[-1])
+    assert program == "main.py"
+    assert parse_args(flags).dataset_dir.resolve() == tmp_path / name
+
+
+def test_what_has_moved_is_named(trained, tmp_path, capsys):
+    """The data by --dataset, the run by --run."""
+    run, folder = (shutil.copytree(place, tmp_path / place.name) for place in trained)
+    path = exported(tmp_path / "decisions.json", run, hidden(folder, 1))
+    config = json.loads((run / "config.json").read_text())
+    (run / "config.json").write_text(json.dumps(config | {"dataset": str(tmp_path / "gone")}))
+    run = run.rename(tmp_path / "moved")
+    words = [str(path), "--out", str(tmp_path / "out")]
+    for flag, now in (("--run", run), ("--dataset", folder)):
+        assert cli.run(apply.main, words) == 2
+        error = capsys.readouterr().err
+        assert f"say by {flag} where it is" in error.replace("is now", "is")
+        assert error.count("\n") == 1
+        words += [flag, str(now)]
+    assert cli.run(apply.main, words) == 0, capsys.readouterr().err
+    assert read_about(tmp_path / "out")["images"] == str(folder)
+
+
+def test_several_files_say_together_what_one_would(trained, tmp_path, capsys):
+    run, folder = trained
+    *accepted, twice, rejected = hidden(folder, 5)
+    parts = [
+        exported(tmp_path / "a.json", run, [*accepted, twice]),
+        exported(tmp_path / "b.json", run, [twice], [rejected]),
+    ]
+    whole = exported(tmp_path / "whole.json", run, [*accepted, twice], [rejected])
+    for name, paths in (("parts", parts), ("whole", [whole])):
+        words = [*map(str, paths), "--out", str(tmp_path / name)]
+        assert cli.run(apply.main, words) == 0, capsys.readouterr().err
+        assert "4 labels accepted and 1 rejected" in capsys.readouterr().out
+    parts, whole = (digests(tmp_path / name) for name in ("parts", "whole"))
+    assert parts.pop("dataset.json") != whole.pop("dataset.json")  # it holds the folder's name
+    assert parts == whole
+
+
+def test_files_that_do_not_go_together_are_refused(trained, tmp_path, capsys):
+    run, folder = trained
+    first, second = hidden(folder, 2)
+    ours = exported(tmp_path / "a.json", run, [first])
+    for changes, said in (
+        ({"accepted": [], "rejected": [first[2:]]}, f"{first[3]!r} of {first[2]!r} is accepted in"),
+        ({"data": {"classes": "0"}}, "are of different data"),
+        ({"run": "elsewhere"}, "are of different runs"),
+    ):
+        theirs = exported(tmp_path / "b.json", run, [second], changes=changes)
+        words = [str(ours), str(theirs), "--out", str(tmp_path / "out")]
+        assert cli.run(apply.main, words) == 2
+        error = capsys.readouterr().err
+        assert all(word in error for word in (said, str(ours), str(theirs)))
+        assert error.count("\n") == 1
+    assert cli.run(apply.main, [*words, "--accept_top", "1"]) == 2
+    assert "takes one suggestions.csv, not 2 files" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+    assert cli.run(apply.main, [*words, "--run", str(run)]) == 0, "it says which run is meant"
 
 
 def test_sparse_labels_change_as_dense_ones_do():
