@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.utils.data import DataLoader
 
 from checkpoint import State
 from cli import UserError
@@ -21,7 +20,7 @@ from evaluation import evaluation_loader
 from features import features_of
 from hardware import Hardware
 from label_store import LabelStore
-from loaders import Array, BatchOrder, ImageFiles, Purpose, epoch_rng, make_loader
+from loaders import Array, BatchOrder, ImageFiles, Loader, Purpose, epoch_rng, make_loader
 from losses import Scheme, build_scheme, options_of
 from models import ImageClassifier, parameter_groups
 from phases import Phase
@@ -70,13 +69,15 @@ def build_state(
     same = phase.scheme == config.mod_scheme
     scheme = _build_scheme(phase, options if same else {}, data, labels).to(device)
     groups = parameter_groups(model, scheme, phase.lr, phase.lr_mult)
-    usual: dict[str, Any] = {"weight_decay": config.weight_decay, "fused": device.type == "cuda"}
+    scales, decay, on_gpu = config.amp == "fp16", config.weight_decay, device.type == "cuda"
     optimizer: torch.optim.Optimizer
     if config.optimizer == "adam":
-        optimizer = torch.optim.Adam(groups, **usual)
+        optimizer = torch.optim.Adam(groups, weight_decay=decay, fused=on_gpu)
     else:
-        optimizer = torch.optim.SGD(groups, momentum=config.momentum, **usual)
-    scaler = torch.amp.GradScaler(device.type, enabled=config.amp == "fp16")
+        # fused, a first step that the scaler skips would leave the momentum uninitialised
+        fused, momentum = on_gpu and not scales, config.momentum
+        optimizer = torch.optim.SGD(groups, momentum=momentum, weight_decay=decay, fused=fused)
+    scaler = torch.amp.GradScaler(device.type, enabled=scales)
     net: nn.Module = model.head if phase.is_linear else model
     if config.compile and not phase.is_linear:
         net.compile(dynamic=False)
@@ -86,7 +87,7 @@ def build_state(
 
 def build_loaders(
     config: Config, data: Data, state: State, hardware: Hardware, processes: Processes = ALONE
-) -> dict[str, DataLoader]:
+) -> dict[str, Loader]:
     """Loaders of the splits' images, or of their features where only the head is trained.
 
     "train" is shuffled and may be augmented, "predict" is the same images in order, un-augmented.
@@ -100,7 +101,7 @@ def build_loaders(
             lambda: features_of(images, state.model, hardware, folder, config.num_workers)
         )
 
-    def in_order(images: ImageFiles | Array) -> DataLoader:
+    def in_order(images: ImageFiles | Array) -> Loader:
         return evaluation_loader(images, phase.bsize, config.num_workers, hardware, processes)
 
     purpose = Purpose.LINEAR_ORDER if phase.is_linear else Purpose.ORDER

@@ -54,15 +54,16 @@ class LabelStore:
         rows = self._truth.rows(index)
         return rows if self._knows else torch.zeros_like(rows)
 
-    def correct(self, index: Tensor, selected: Tensor) -> None:
+    def correct(self, index: Tensor, selected: Tensor, at_most: int | None = None) -> None:
         """Make the `selected` labels (bool [B, K]) of the images `index` positive for good.
 
-        No image may stand twice in `index`.
+        No image may stand twice in `index`. They are `at_most` so many: where that is given, and
+        `index` is on the CPU, nothing waits for a GPU.
         """
         new = selected & ~self._corrected.rows(index)
         if self._hides:
             self._found += (new & self._missing_of(index)).sum()
-        self._corrected.add(index, new)
+        self._corrected.add(index, new, at_most)
 
     def false_negatives(self) -> Tensor:
         """How many truly positive labels are not annotated, a scalar on the device."""

@@ -1,5 +1,7 @@
 """Where labels and corrections lie on the device, dense or sparse, behind the same calls.
 
+An index may lie on the device or on the CPU; of one on the CPU nothing here waits for a GPU.
+
 Letters in shapes: B images of a mini-batch, N of the split, K classes, E entries of a sparse
 table, L the most of them in a row. Sparse tables are compressed rows (CSR): the entries of row i
 are first[i] to first[i + 1] of the lists `columns` and `values`.
@@ -11,6 +13,7 @@ import itertools
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 _CHUNK = 2**16  # new corrections that share a piece of memory
@@ -26,7 +29,7 @@ class DenseTable:
 
     def rows(self, index: Tensor) -> Tensor:
         """The labels of these images, int8 [B, K]."""
-        return self._labels[index]
+        return self._labels[_on(self._labels.device, index)]
 
     def tensors(self) -> list[Tensor]:
         """What it holds in memory."""
@@ -41,15 +44,15 @@ class DenseCorrections:
 
     def rows(self, index: Tensor) -> Tensor:
         """Which labels of these images are corrected, bool [B, K]."""
-        return self._corrected[index]
+        return self._corrected[_on(self._corrected.device, index)]
 
     def mark(self, labels: Tensor, index: Tensor) -> Tensor:
         """Make the labels [B, K] of these images 1 where they are corrected, in place."""
-        return labels.masked_fill_(self._corrected[index], 1)
+        return labels.masked_fill_(self.rows(index), 1)
 
-    def add(self, index: Tensor, new: Tensor) -> None:
+    def add(self, index: Tensor, new: Tensor, at_most: int | None = None) -> None:
         """Add the corrections `new`, bool [B, K], of these images."""
-        self._corrected[index] |= new
+        self._corrected[_on(self._corrected.device, index)] |= new
 
     def count(self) -> int:
         """How many labels are corrected."""
@@ -87,7 +90,7 @@ class SparseTable:
         shape = (len(index), self._num_classes)
         found = torch.zeros(shape, dtype=torch.int8, device=self._values.device)
         if self._longest:
-            place, real = _places(self._first, index, self._longest)
+            place, real = _places(self._first, _on(found.device, index), self._longest)
             columns, values = self._columns[place].long(), self._values[place]
             found.scatter_(1, columns, values * real)
         return found
@@ -100,8 +103,8 @@ class SparseTable:
 class SparseCorrections:
     """Corrections as compressed rows, 2 bytes each, and new ones, 6 bytes each, as they came.
 
-    With more than 32,767 classes, 4 and 8. The new ones are put in order when one of their images
-    comes again: once an epoch.
+    With more than 32,767 classes, 4 and 8. The new ones are put in order when an image that may
+    have some comes again: once an epoch.
     """
 
     def __init__(self, shape: tuple[int, int], device: torch.device | str) -> None:
@@ -118,39 +121,47 @@ class SparseCorrections:
 
     def mark(self, labels: Tensor, index: Tensor) -> Tensor:
         """Make the labels [B, K] of these images 1 where they are corrected, in place."""
-        if self._count_new and bool(self._has_new[index].any()):
+        if self._filled and bool(self._may_have_new[index.cpu()].any()):
             self._merge()
         if not self._longest:
             return labels
-        place, real = _places(self._first, index, self._longest)
+        place, real = _places(self._first, _on(self._device, index), self._longest)
         columns = self._columns[place].long()
         ones = torch.ones((), dtype=labels.dtype, device=labels.device)
         # a row without any gets the label back that it has
         return labels.scatter_(1, columns, torch.where(real, ones, labels.gather(1, columns)))
 
-    def add(self, index: Tensor, new: Tensor) -> None:
-        """Add the corrections `new`, bool [B, K], of these images."""
-        places, columns = new.nonzero(as_tuple=True)
-        rows = index[places]
-        self._has_new[rows] = True
+    def add(self, index: Tensor, new: Tensor, at_most: int | None = None) -> None:
+        """Add the corrections `new`, bool [B, K], of these images.
+
+        They are `at_most` so many; without it they are counted, which waits for the device.
+        """
+        size = int(new.sum()) if at_most is None else min(at_most, new.numel())
+        if not size:
+            return
+        self._may_have_new[index.cpu()] = True
+        self._count_new += new.sum()
+        found = _true_places(new, size)
+        rows = _on(self._device, index)[found // self._shape[1]].masked_fill(found < 0, -1)
+        columns = found % self._shape[1]
         while len(rows):
-            if self._count_new == len(self._new) * _CHUNK:
+            if self._filled == len(self._new) * _CHUNK:
                 self._new.append(self._chunk())
-            filled = self._count_new % _CHUNK
+            filled = self._filled % _CHUNK
             count = min(len(rows), _CHUNK - filled)
             for chunk, values in zip(self._new[-1], (rows, columns), strict=True):
                 chunk[filled : filled + count] = values[:count]
-            self._count_new += count
+            self._filled += count
             rows, columns = rows[count:], columns[count:]
 
     def count(self) -> int:
         """How many labels are corrected."""
-        return len(self._columns) + self._count_new
+        return len(self._columns) + int(self._count_new)
 
     def tensors(self) -> list[Tensor]:
         """What it holds in memory."""
         new = [held for chunk in self._new for held in chunk]
-        return [self._first, self._columns, self._has_new, *new]
+        return [self._first, self._columns, self._count_new, self._may_have_new, *new]
 
     def state_dict(self) -> dict[str, Tensor]:
         """The corrections: how many each image has, and their columns."""
@@ -179,8 +190,9 @@ class SparseCorrections:
 
     def _forget_new(self) -> None:
         self._new: list[tuple[Tensor, Tensor]] = []
-        self._count_new = 0
-        self._has_new = torch.zeros(self._shape[0], dtype=torch.bool, device=self._device)
+        self._filled = 0  # places in the chunks, some of which may hold nothing
+        self._count_new = torch.zeros((), dtype=torch.int64, device=self._device)
+        self._may_have_new = torch.zeros(self._shape[0], dtype=torch.bool)
 
     def _set(self, counts: Tensor, columns: Tensor) -> None:
         self._first[1:] = counts.cumsum(0)
@@ -189,10 +201,11 @@ class SparseCorrections:
 
     def _merge(self) -> None:
         """Put the new corrections in order, a block of rows after the other to spare memory."""
-        if not self._count_new:
+        if not self._filled:
             return
-        rows = torch.cat([chunk[0] for chunk in self._new])[: self._count_new]
-        columns = torch.cat([chunk[1] for chunk in self._new])[: self._count_new]
+        rows = torch.cat([chunk[0] for chunk in self._new])[: self._filled]
+        columns = torch.cat([chunk[1] for chunk in self._new])[: self._filled]
+        rows, columns = rows[rows >= 0], columns[rows >= 0]
         order = rows.argsort()
         rows, columns = rows[order], columns[order]
         new_counts = torch.bincount(rows, minlength=self._shape[0])
@@ -216,6 +229,20 @@ class SparseCorrections:
 
 def _kind(num_classes: int) -> torch.dtype:
     return torch.int16 if num_classes <= _SMALL else torch.int32
+
+
+def _on(device: torch.device | str, index: Tensor) -> Tensor:
+    return index.to(device, non_blocking=True)
+
+
+def _true_places(mask: Tensor, size: int) -> Tensor:
+    """Where the mask is true, in order, of all its entries: [size], -1 where there are no more."""
+    flat = mask.flatten()
+    try:
+        return torch.nonzero_static(flat, size=size).squeeze(1)
+    except NotImplementedError:  # PyTorch 2.6 on a GPU, which waits then
+        found = flat.nonzero().squeeze(1)
+        return F.pad(found, (0, size - len(found)), value=-1)
 
 
 def _places(first: Tensor, index: Tensor, longest: int) -> tuple[Tensor, Tensor]:

@@ -13,7 +13,7 @@ import os
 import signal
 import sys
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -92,17 +92,19 @@ class BadImage(UserError):
         return f"image {self.path} {self.reason}: replace it, or give --on_bad_image skip"
 
 
-def read_image(path: Path, size: int) -> Tensor:
+def read_image(path: Path, size: int | None) -> Tensor:
     """An image file as uint8 [3, size, size], RGB, resized with antialiasing, not cropped.
 
-    Raises BadImage for one that is missing, damaged, no image or too large.
+    Without a size it stays as large as it is, [3, H, W]. Raises BadImage for one that is missing,
+    damaged, no image or too large.
     """
     from PIL import Image, UnidentifiedImageError
     from torchvision.transforms.v2.functional import resize
 
     try:
         _check_file(path)
-        return resize(_decode(path), [size, size], antialias=True)
+        image = _decode(path)
+        return image if size is None else resize(image, [size, size], antialias=True)
     except (BadImage, MemoryError):
         raise
     except Image.DecompressionBombError:
@@ -243,7 +245,24 @@ def epoch_rng(seed: int, epoch: int, purpose: int = Purpose.ORDER) -> torch.Gene
     return torch.Generator().manual_seed(int(state[0]))
 
 
-def make_loader(images: Dataset, order: BatchOrder, num_workers: int, pin: bool) -> DataLoader:
+class Loader(DataLoader):
+    """A DataLoader whose workers may begin to fetch before it is asked for its mini-batches."""
+
+    _begun: Iterator | None = None
+
+    def begin(self, epoch: int = 1) -> None:
+        """Go on to that epoch, and let the workers fetch its first mini-batches."""
+        assert isinstance(self.batch_sampler, BatchOrder)
+        self.batch_sampler.epoch = epoch
+        if self.num_workers:
+            self._begun = super().__iter__()
+
+    def __iter__(self) -> Any:
+        begun, self._begun = self._begun, None
+        return super().__iter__() if begun is None else begun
+
+
+def make_loader(images: Dataset, order: BatchOrder, num_workers: int, pin: bool) -> Loader:
     """A loader of `images` in that `order`, with at most a worker a core.
 
     `pin`: into memory from which a GPU copies by itself. Arrays are read by workers where their
@@ -257,7 +276,7 @@ def make_loader(images: Dataset, order: BatchOrder, num_workers: int, pin: bool)
             context = "fork"  # else the rows would be copied
         else:
             workers = 0
-    return DataLoader(
+    return Loader(
         images,
         batch_sampler=order,
         num_workers=workers,
@@ -279,12 +298,18 @@ def _as_is(batch: Any) -> Any:
     return batch
 
 
-def batches(loader: DataLoader, device: torch.device) -> Iterator[Batch]:
+def batches(
+    loader: DataLoader, device: torch.device, then: Callable[[], object] | None = None
+) -> Iterator[Batch]:
     """The images of each mini-batch on the device, their index on the CPU.
 
+    `then` is called once the workers have nothing left to do: to begin with what comes next.
     Raises OwnTrouble for an image that cannot be read.
     """
-    for batch in loader:
+    last_fetched = len(loader) - 1 - (loader.prefetch_factor or 0) * loader.num_workers
+    for place, batch in enumerate(loader):
+        if then is not None and place == max(last_fetched, 0):
+            then()
         if isinstance(batch, UserError):
             raise OwnTrouble(str(batch))
         images, index = batch

@@ -511,6 +511,7 @@ def build_scheme(name: str, *, num_classes: int, **options: object) -> Scheme:
 
 
 _STRIDE = 61  # a score in so many is in the sample; prime, lest a few classes be all of it
+_MANY = 2**14  # scores of which it pays to take a sample
 _ROUNDING = 1e-9  # 0.05 * 640 is 32, but a hair more in binary
 
 
@@ -594,13 +595,22 @@ def _known(k: Tensor) -> int | None:
 
 
 def _kth_largest(scores: Tensor, k: int) -> Tensor:
-    """The k-th largest score, a scalar; a sample tells which are too small to be among them."""
+    """The k-th largest score, a scalar; a sample tells which few are likely to hold it."""
     sample = scores[::_STRIDE]
-    likely = 3 * k // (2 * _STRIDE) + 16
-    if likely < len(sample) // 4:
-        few = scores[scores >= sample.topk(likely, sorted=False).values.min()]
-        scores = few if len(few) >= k else scores
-    return scores.topk(k, sorted=False).values.min()
+    near = k // _STRIDE  # its rank in the sample, more or less
+    margin = 4 * math.isqrt(near) + 16
+    rest, few = k, scores
+    if len(scores) >= _MANY and near + margin <= len(sample):
+        likely = sample.topk(near + margin).values
+        between = scores >= likely[-1]
+        if near > 4 * margin:
+            above = scores > likely[near - margin]
+            between ^= above
+            rest = k - int(above.count_nonzero())
+        few = scores[between]
+    if not 1 <= rest <= len(few):  # the sample is not like the rest
+        rest, few = k, scores
+    return few.topk(rest, sorted=False).values.min()
 
 
 def _precise(logits: Tensor) -> Tensor:

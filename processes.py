@@ -14,9 +14,12 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import os
 import re
+import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -28,9 +31,11 @@ from torch.nn.parallel import DistributedDataParallel
 from cli import ToldElsewhere, UserError
 from launch import Launch, launch
 
-_PATIENCE = datetime.timedelta(days=2)  # the first process may decode a whole data set before
+_AT_ONCE = datetime.timedelta(minutes=30)  # for what all processes do at the same time
+_PATIENCE = datetime.timedelta(days=2)  # for the first alone, which may decode a whole data set
+_TRIAL = datetime.timedelta(seconds=2)
 _PEER_GONE = re.compile(r"(connection|socket).* (closed|reset)|broken pipe|process exited", re.I)
-_EPOCH_KEPT = "an epoch is kept"  # in torchrun's store
+_EPOCH_KEPT, _PORT = "an epoch is kept", "port"  # in torchrun's store
 T = TypeVar("T")
 
 
@@ -39,6 +44,7 @@ class Processes(Launch):
     """This process and the others; alone, nothing is sent and every share is all."""
 
     store: dist.Store | None = None  # torchrun's, which outlives the processes that it starts
+    patient: Any = None  # a process group of all of them, for what may take the first long
 
     def lengths(self, count: int) -> list[int]:
         """How many of `count` rows, dealt out in order, each process takes."""
@@ -52,18 +58,24 @@ class Processes(Launch):
         share = rows.tensor_split(self.size)[self.rank]
         return share if len(share) else rows[:1]
 
-    def gather(self, own: Tensor, lengths: Sequence[int]) -> Tensor:
+    def gather(self, own: Tensor, lengths: Sequence[int], for_all: bool = True) -> Tensor:
         """The rows [R, ...] of all processes in order, `lengths` of each; `own` [r, ...].
 
         Own rows keep their gradient, multiplied by the number of processes: it is averaged later.
+        Not `for_all`: the first process alone has them, the others none, [0, ...].
         """
         if self.size == 1:
             return own
         own = own[: lengths[self.rank]]
         padded = own.new_zeros((max(lengths), *own.shape[1:]))
         padded[: len(own)] = own.detach()
-        parts = [torch.empty_like(padded) for _ in lengths]
-        dist.all_gather(parts, padded)
+        parts = [torch.empty_like(padded) for _ in lengths if for_all or self.is_first]
+        if for_all:
+            dist.all_gather(parts, padded)
+        else:
+            dist.gather(padded, parts or None, dst=0)
+        if not parts:
+            return own[:0]
         parts = [part[:length] for part, length in zip(parts, lengths, strict=True)]
         if own.requires_grad:
             own.register_hook(lambda gradient: gradient * self.size)
@@ -103,7 +115,7 @@ class Processes(Launch):
         except UserError as error:
             mistake = str(error)
         mistakes: list[str | None] = [None] * self.size
-        dist.all_gather_object(mistakes, mistake)
+        dist.all_gather_object(mistakes, mistake, self.patient)
         for rank, told in enumerate(mistakes):
             if told is not None:
                 raise (UserError if rank == self.rank else ToldElsewhere)(told)
@@ -136,6 +148,21 @@ class Processes(Launch):
             for buffer in net.buffers():
                 dist.broadcast(buffer, src=0)
 
+    def check_same(self, tensors: Iterable[Tensor], what: str) -> None:
+        """Raise UserError where these are not, to the bit, the same in all processes."""
+        if self.size == 1:
+            return
+        digest = 0
+        for tensor in tensors:
+            digest = zlib.crc32(tensor.detach().cpu().numpy().data, digest)
+        digests = [0] * self.size
+        dist.all_gather_object(digests, digest, self.patient)
+        if len(set(digests)) > 1:
+            raise UserError(
+                f"{what} are not the same in all processes: GPUs of different kinds may round "
+                "differently, give GPUs of one kind"
+            )
+
     def note_epoch(self) -> None:
         """Let processes that torchrun starts in the place of these know that an epoch is kept."""
         if self.store is not None and self.is_first:
@@ -145,11 +172,10 @@ class Processes(Launch):
         """Whether torchrun started these in the place of others that had kept an epoch."""
         return self.store is not None and self.store.check([_EPOCH_KEPT])
 
-    @staticmethod
-    def _hear(said: Any) -> Any:
+    def _hear(self, said: Any) -> Any:
         """What the first process says, to all."""
         box = [said]
-        dist.broadcast_object_list(box, src=0, device=torch.device("cpu"))
+        dist.broadcast_object_list(box, src=0, group=self.patient, device=torch.device("cpu"))
         return box[0]
 
 
@@ -163,10 +189,9 @@ def joined(device: str) -> Iterator[Processes]:
     if not place.by_torchrun:
         yield ALONE
         return
-    store, _, _ = next(iter(dist.rendezvous("env://")))
-    processes = Processes(**vars(place), store=store)
+    store, _, _ = next(iter(dist.rendezvous("env://", timeout=_AT_ONCE)))
     if place.size == 1:
-        yield processes
+        yield Processes(**vars(place), store=store)
         return
     on_gpu = device != "cpu" and torch.cuda.device_count() > 0
     dist.init_process_group(
@@ -174,11 +199,12 @@ def joined(device: str) -> Iterator[Processes]:
         store=_meeting_place(place, store),
         rank=place.rank,
         world_size=place.size,
-        timeout=_PATIENCE,
+        timeout=_AT_ONCE,
     )
+    patient = dist.new_group(backend="gloo", timeout=_PATIENCE)
     ended = False
     try:
-        yield processes
+        yield Processes(**vars(place), store=store, patient=patient)
         ended = True
     finally:
         if ended or not on_gpu:  # NCCL would wait for the others, who may no longer answer
@@ -186,13 +212,29 @@ def joined(device: str) -> Iterator[Processes]:
 
 
 def _meeting_place(place: Launch, store: dist.Store) -> dist.Store:
-    """Where the processes find each other.
+    """Where the processes find each other; torchrun's own store keeps addresses of dead ones.
 
-    torchrun's store keeps the addresses of those that it has started anew. Of several machines
-    each counts the restarts by itself, so there they cannot be told apart.
+    Of several machines each counts the restarts by itself, so there the first process opens a
+    store that ends with it.
     """
-    on_one_machine = place.local_size == place.size
-    return dist.PrefixStore(f"restart {place.restarts if on_one_machine else 0}", store)
+    if place.local_size == place.size:
+        return dist.PrefixStore(f"restart {place.restarts}", store)
+    host = os.environ["MASTER_ADDR"]
+    if place.is_first:
+        own = dist.TCPStore(host, 0, is_master=True, wait_for_workers=False, timeout=_AT_ONCE)
+        store.set(_PORT, str(own.port))
+        return own
+    end = time.monotonic() + _AT_ONCE.total_seconds()
+    while True:
+        try:
+            port = int(store.get(_PORT))  # it may be that of a first process that has ended
+            met = dist.TCPStore(host, port, is_master=False, timeout=_TRIAL)
+        except dist.DistError:
+            if time.monotonic() > end:
+                raise
+        else:
+            met.set_timeout(_AT_ONCE)
+            return met
 
 
 @contextlib.contextmanager

@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
-from torch.utils.data import DataLoader
 
 from build import build_loaders, build_state, own_options
 from checkpoint import Checkpoint, State, read_best, restore_best
@@ -23,6 +22,7 @@ from files import is_there
 from folder import BEST, LAST, SUMMARY, clear, clear_evidence, is_started, lock
 from hardware import Hardware, find_hardware
 from label_history import LabelHistory
+from loaders import Loader
 from models import ImageClassifier, build_model
 from phases import Phase, phases_of
 from processes import ALONE, Processes
@@ -42,7 +42,7 @@ class Run:
     options: dict[str, Any]  # of the scheme
     phases: tuple[Phase, ...]
     state: State  # in one of them
-    loaders: dict[str, DataLoader] = field(default_factory=dict)  # of that phase
+    loaders: dict[str, Loader] = field(default_factory=dict)  # of that phase
     board: TensorBoard | None = None
     history: LabelHistory | None = None  # of every label, where it is asked for
     processes: Processes = ALONE
@@ -248,11 +248,12 @@ def _check_last_batch(
 ) -> None:
     """Raise UserError where batch norm would see a single value a channel and fail."""
     sizes = {min(phase.bsize, num_images), num_images % phase.bsize} - {0}
-    alone = any(min(processes.lengths(size)) <= 1 for size in sizes)
+    seen = [size if config.sync_bn else min(processes.lengths(size)) for size in sizes]
     trains = not (phase.is_linear or config.freeze_feature_extractor)
     normalised = any(isinstance(module, _BatchNorm) for module in model.backbone.modules())
-    if alone and trains and normalised and model.places == 1:
-        share = f" of one of {processes.size} processes" * (processes.size > 1)
+    if min(seen) <= 1 and trains and normalised and model.places == 1:
+        is_share = processes.size > 1 and not config.sync_bn
+        share = f" of one of {processes.size} processes" * is_share
         raise UserError(
             f"--bsize {config.bsize}: a mini-batch{share} of the {num_images} training images "
             f"would hold one image, of which {config.arch} makes one pixel at --image_size "

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -99,19 +101,20 @@ def train_one_epoch(
     flips: torch.Generator | None,
     hardware: Hardware,
     history: LabelHistory | None = None,
+    then: Callable[[], object] | None = None,
 ) -> dict[str, Any]:
     """Take every training image once; the result is the audit's part of a metrics.csv row.
 
     `flips`: draws which images are flipped left-right; None: none is. `history`: takes down what
-    becomes of every label. Raises NotFinite.
+    becomes of every label. `then`: as in `batches`. Raises NotFinite.
     """
     state.net.train()
     order, device = images.batch_sampler, hardware.device
     assert isinstance(order, BatchOrder)
     order.epoch = epoch
     processes = order.processes
-    audit, watch = LabelAudit(device), LossWatch()
-    steps = progress(batches(images, device), len(images), f"epoch {epoch}")
+    audit, watch, rate = LabelAudit(device), LossWatch(), state.scheme.rate(epoch)
+    steps = progress(batches(images, device, then), len(images), f"epoch {epoch}")
     for (x, own), places in zip(steps, order.whole(), strict=True):
         assert torch.equal(own, processes.own(places)), "the labels are those of the images"
         if flips is not None:
@@ -120,7 +123,7 @@ def train_one_epoch(
             logits = state.parallel(x).float()
         logits = processes.gather(logits, processes.lengths(len(places)))
         index = places.to(device, non_blocking=True)
-        observed, human = state.labels.observed(index), state.labels.human(index)
+        observed, human = state.labels.observed(places), state.labels.human(places)
         out = state.scheme(logits, observed, epoch=epoch, index=index)
         watch.see(out.loss)
         state.optimizer.zero_grad(set_to_none=True)
@@ -128,9 +131,9 @@ def train_one_epoch(
         state.scaler.step(state.optimizer)
         state.scaler.update()
         if state.scheme.permanent:
-            state.labels.correct(index, out.selected)
+            state.labels.correct(places, out.selected, math.ceil(rate * logits.numel()))
         loss = assume_negative_loss(logits.detach(), human)
-        audit.update(out.loss, loss, human, state.labels.truth(index), out.selected)
+        audit.update(out.loss, loss, human, state.labels.truth(places), out.selected)
         if history:
             history.update(index, loss, out.selected)
     watch.finish()
@@ -190,13 +193,15 @@ def _run_epoch(run: Run) -> dict[str, Any]:
     flips = epoch_rng(config.seed, epoch, Purpose.FLIPS) if augments else None
     layers = epoch_rng(config.seed, epoch, Purpose.LAYERS)
     torch.manual_seed(layers.initial_seed() + run.processes.rank)
+    then = run.loaders["predict" if state.scheme.predicts_after(epoch) else "val"].begin
     try:
         audit = train_one_epoch(
-            state, run.loaders["train"], epoch, flips, run.hardware, run.history
+            state, run.loaders["train"], epoch, flips, run.hardware, run.history, then
         )
     except NotFinite as error:
         raise UserError(not_finite_loss(run, epoch, error)) from None
     run.processes.share_buffers(state.net)
+    _check_same_labels(run, epoch)
     trained = time.perf_counter() - start
     if names := not_finite(state.model.state_dict()):
         raise UserError(
@@ -216,18 +221,31 @@ def _run_epoch(run: Run) -> dict[str, Any]:
     }
 
 
+def _check_same_labels(run: Run, epoch: int) -> None:
+    """Raise UserError where processes have made of the labels what the first, which saves, has not.
+
+    Each finds the large losses, and learns what a scheme learns of labels, by itself.
+    """
+    if run.processes.size > 1:
+        parts = (run.state.scheme, run.state.labels)
+        tensors = [tensor for part in parts for tensor in part.state_dict().values()]
+        run.processes.check_same(tensors, f"the labels that epoch {epoch} has made")
+
+
 def _learn_from_predictions(run: Run, epoch: int) -> None:
     """Show the scheme what the network predicts on the training images, if it wants to see it."""
     state = run.state
     if state.scheme.predicts_after(epoch):
-        logits = evaluate(state.net, run.loaders["predict"], run.hardware)
+        logits = evaluate(state.net, run.loaders["predict"], run.hardware, run.loaders["val"].begin)
         state.scheme.after_epoch(epoch, logits.sigmoid(), state.labels.all_observed())
 
 
 def _validate(run: Run) -> dict[str, float | None]:
     """Val mAP on the clean and on the observed labels, each None where there are none."""
-    scores = evaluate(run.state.net, run.loaders["val"], run.hardware).numpy()
-    val = run.data.val
+    val, coming = run.data.val, run.state.epoch + 2  # the epoch is not in the state yet
+    is_last = coming > run.state.phase.epochs
+    then = None if is_last else partial(run.loaders["train"].begin, coming)
+    scores = evaluate(run.state.net, run.loaders["val"], run.hardware, then, for_all=False).numpy()
     kinds = (("val_map", val.truth), ("val_map_observed", val.observed_or_negative))
     return run.processes.once(
         lambda: {
@@ -289,7 +307,7 @@ def _write_result(run: Run, summary: dict[str, Any]) -> None:
 
 def _test_map(run: Run) -> tuple[float, np.ndarray]:
     """mAP on the test split, and AP [K]."""
-    scores = evaluate(run.state.net, run.loaders["test"], run.hardware).numpy()
+    scores = evaluate(run.state.net, run.loaders["test"], run.hardware, for_all=False).numpy()
     return run.processes.once(lambda: mean_average_precision(scores, run.data.test.best_known))
 
 

@@ -247,9 +247,9 @@ def test_the_memory_by_hand():
     human[:, 3] = 1
     assert LabelStore(human, truth).nbytes() == 3 * 500
     assert LabelStore(human, None).nbytes() == LabelStore(human, human).nbytes() == 2 * 500
-    table, offsets, flags = csr_array(human), 51 * 8, 50
+    table, offsets, flags, count = csr_array(human), 51 * 8, 50, 8
     store = LabelStore(table, table)
-    empty = 50 * 3 + offsets + offsets + flags
+    empty = 50 * 3 + offsets + offsets + flags + count
     assert store.nbytes() == LabelStore(table, None).nbytes() == empty
     assert LabelStore(table, csr_array(truth)).nbytes() == empty + 500 * 3 + offsets
     store.correct(torch.arange(50), torch.ones(50, 10, dtype=torch.bool))
@@ -345,11 +345,13 @@ def test_nothing_that_is_looked_up_waits_for_the_gpu(kind):
     labels = np.random.RandomState(0).choice([-1, 0, 0, 1], (50, 7)).astype(np.int8)
     table = labels if kind == "dense" else csr_array(labels)
     store = LabelStore(table, table, "cuda")
-    index = torch.arange(0, 50, 3, device="cuda")
+    index = torch.arange(0, 50, 3)
+    selected = torch.zeros(len(index), 7, dtype=torch.bool, device="cuda")
     torch.cuda.synchronize()
     torch.cuda.set_sync_debug_mode("error")
     try:
         found = [store.observed(index), store.human(index), store.truth(index)]
+        store.correct(index, selected, at_most=5)
     finally:
         torch.cuda.set_sync_debug_mode("default")
     for rows in found:

@@ -362,6 +362,22 @@ def test_workers_change_nothing_but_the_speed(files):
     assert (np.random.get_state()[1].tolist(), random.getstate()) == states[1:]
 
 
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_an_epoch_that_was_begun_early_is_the_same(files, num_workers):
+    """The loader that comes next begins when the workers of this one have nothing left to do."""
+    loader = make_loader(files, BatchOrder(11, 1, seed=1), num_workers, pin=False)
+    expected = [index for _, index in epoch_of(loader, 2)]
+    loader.batch_sampler.epoch = 1
+    asked, begun = [], []
+    for _, index in batches(loader, CPU, then=lambda: begun.append(len(asked))):
+        asked.append(index.tolist())
+    assert begun == [6 if num_workers else 10], "two mini-batches a worker are under way"
+    for _ in range(2):
+        loader.begin(2)
+        assert (loader._begun is None) == (num_workers == 0)
+        assert [index.tolist() for _, index in batches(loader, CPU)] == expected
+
+
 @pytest.mark.filterwarnings("ignore:.*pin_memory")
 def test_workers_read_large_rows_where_a_gpu_waits_for_them(tmp_path):
     """From memory, or from a file that all of them map."""

@@ -182,6 +182,29 @@ def test_a_tie_at_the_threshold_fills_up_behind_the_larger_losses():
     assert places(selected) == [(0, 0), (0, 1), (0, 2), (0, 4)]
 
 
+MANY = torch.arange(60_000, dtype=torch.float32)
+LIKE = {
+    "any": torch.rand(60_000, generator=torch.Generator().manual_seed(0)),
+    "few values": MANY % 7,
+    "one value": torch.ones(60_000),
+    "rising": MANY,
+    "falling": -MANY,
+    "large where the sample looks": (MANY % 61 == 0) * 1e4 + MANY,
+    "small where the sample looks": (MANY % 61 != 0) * 1e4 + MANY,
+}
+
+
+@pytest.mark.parametrize("loss", LIKE.values(), ids=LIKE)
+def test_a_large_batch_has_the_same_ranking(loss):
+    """A sample of it tells where to look for the threshold, which must not show."""
+    unobserved = torch.arange(len(loss)) % 10 > 0
+    ranked = torch.where(unobserved, loss, -math.inf).argsort(descending=True, stable=True)
+    for count in (1, 40, 500, 9000, 36_000, 45_000, 54_000):
+        selected = large_entries(loss.view(200, 300), unobserved.view(200, 300), count / 54_000)
+        expected = torch.zeros(len(loss), dtype=torch.bool).index_fill_(0, ranked[:count], True)
+        assert torch.equal(selected.flatten(), expected), count
+
+
 def test_losses_may_be_negative():
     loss = torch.tensor([[-3.0, -1.0, 5.0, -2.0, -1.0]])
     unobserved = torch.tensor([[True, True, False, True, True]])

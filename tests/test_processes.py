@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -34,9 +35,9 @@ PLACE = {
 }  # fmt: skip
 
 
-def torchrun(number, *command, **options):
+def torchrun(number, *command, meeting=("--standalone",), **options):
     """Start so many processes of a program; what they say is one stream."""
-    starter = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    starter = [sys.executable, "-m", "torch.distributed.run", *meeting]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     return subprocess.Popen(
         [*starter, f"--nproc_per_node={number}", *map(str, command)], cwd=ROOT, text=True,
@@ -184,6 +185,31 @@ def test_a_killed_process_costs_the_open_epoch_alone(whole, tmp_path):
     ranks = {rank_of(int(child)): int(child) for child in children_of(struck)}
     os.kill(ranks[0], signal.SIGKILL)
     said = ended(struck)
+    assert said.count("resumed after epoch") == 1
+    assert "Traceback" not in said, said
+    assert_same_tensors(load(tmp_path / "struck/last.pt"), expected)
+
+
+@needs_proc
+@pytest.mark.parametrize(("backend", "killed"), [("static", 0), ("c10d", 1)])
+def test_two_machines_go_on_after_one_has_lost_its_process(whole, tmp_path, backend, killed):
+    """Both are this one; each has a torchrun of its own, which starts its process anew."""
+    words, expected = whole
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        endpoint = "{}:{}".format(*free.getsockname())
+    there = (f"--rdzv-backend={backend}", f"--rdzv-endpoint={endpoint}", "--rdzv-id=two")
+    machines = [
+        torchrun(
+            1, *words, "--exp_name", "struck", "--save_path", tmp_path,
+            meeting=("--nnodes=2", f"--node-rank={rank}", "--max-restarts=1", *there),
+        )
+        for rank in range(2)
+    ]  # fmt: skip
+    wait_for_epochs(machines[0], tmp_path / "struck", 2)
+    (child,) = children_of(machines[killed])
+    os.kill(int(child), signal.SIGKILL)
+    said = "".join(map(ended, machines))
     assert said.count("resumed after epoch") == 1
     assert "Traceback" not in said, said
     assert_same_tensors(load(tmp_path / "struck/last.pt"), expected)
@@ -345,6 +371,22 @@ def test_a_mistake_of_the_first_is_one_of_all(monkeypatch):
 def test_every_result_of_the_first_is_one_of_all(monkeypatch):
     monkeypatch.setattr(Processes, "_hear", staticmethod(lambda words: ({"map": 5}, None)))
     assert Processes(1, 2).once(lambda: json.loads("")) == {"map": 5}, "it does not run here"
+
+
+def test_processes_that_differ_are_told(monkeypatch):
+    found = []
+
+    def gather(digests, digest, group):
+        found.append(digest)
+        digests[:] = [found[0], digest]
+
+    monkeypatch.setattr("processes.dist.all_gather_object", gather)
+    both, labels = Processes(0, 2), [torch.arange(4), torch.ones(2, requires_grad=True)]
+    both.check_same(labels, "labels")
+    both.check_same([tensor.clone() for tensor in labels], "labels")
+    with pytest.raises(UserError, match="labels are not the same in all processes"):
+        both.check_same([labels[0], labels[1] * (1 + 1e-7)], "labels")
+    Processes().check_same([], "labels")
 
 
 def test_the_record_of_a_run_alone_says_nothing_of_processes(tmp_path):

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from cli import UserError
 from files import read_json
 
-FORMAT = "label decisions 1"  # as in suggest_page/page.js
+FORMAT = "label decisions 1"  # as in suggest_page/decisions.js
 ANSWERS = ("accepted", "rejected")
 
 

@@ -1,6 +1,6 @@
 """The page on which a person accepts or rejects suggested labels, and the pictures beside it.
 
-The page holds all of its text and needs no network; small pictures lie in the folder `images`
+The page holds all of its text and needs no network; pictures lie in the folder `images`
 beside it. What came from files is in a JSON element that the script shows as text alone.
 """
 
@@ -9,7 +9,8 @@ from __future__ import annotations
 import base64
 import contextlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence, Set
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -24,8 +25,9 @@ if TYPE_CHECKING:
     from tools.suggestions import Evidence, Ranked
 
 PAGE, PICTURES = "suggest_page", "images"  # folders: beside this file, beside the page
-LARGEST = 320  # pixels of the longer side of a picture
+LARGEST = 640  # pixels of the longer side of a picture
 _SHARP = 64  # pixels: a smaller picture is kept as it is, without loss
+_OURS = re.compile(r"\d{5,}\.(png|jpg)")
 
 
 def write(
@@ -41,20 +43,25 @@ def write(
     Raises UserError where they cannot be written.
     """
     from data.labels import to_dense
+    from loaders import progress
 
     train = evidence.data.train
     places, image = np.unique(chosen.row, return_inverse=True)
-    sizes = [_write_picture(out, number, train, row) for number, row in enumerate(places)]
-    human = to_dense(evidence.data.train.labels(evidence.config.train_set_variant)[places])
+    pictures = [
+        _write_picture(out, train, row)
+        for row in progress(places.tolist(), len(places), "pictures")
+    ]
+    human = to_dense(train.labels(evidence.config.train_set_variant)[places])
     content = {
         **about,
         "classes": list(evidence.data.classes),
-        "images": [_image(*of) for of in zip(train.names[places], human, sizes, strict=True)],
+        "images": [_image(*of) for of in zip(train.names[places], human, pictures, strict=True)],
         "maps": list(maps.shape[1:]) if maps is not None else None,
         "items": items(evidence, chosen, image, rows, maps),
     }
     text = page(content).encode()
     write_atomically(out / "index.html", lambda file: file.write(text))
+    _remove_others(out, {name for name, *_ in pictures})
 
 
 def items(
@@ -86,7 +93,8 @@ def items(
 def page(content: Mapping[str, Any]) -> str:
     """The page with this content, of which no sign is taken for a tag."""
     data = json.dumps(content, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
-    html, script, style = (read(PAGE, name) for name in ("page.html", "page.js", "style.css"))
+    html, style = (read(PAGE, name) for name in ("page.html", "style.css"))
+    script = "\n".join(read(PAGE, name) for name in ("decisions.js", "drawing.js", "page.js"))
     return filled(html, script, style, "'self' file:", {"data": data})
 
 
@@ -107,28 +115,49 @@ def _packed(values: np.ndarray) -> str:
     return base64.b64encode(scaled.round().astype(np.uint8).tobytes()).decode()
 
 
-def _write_picture(out: Path, number: int, split: Split, row: int) -> tuple[str, int, int]:
-    """Write a small picture of an image of the split: its file's name, width and height.
+def _write_picture(out: Path, split: Split, row: int) -> tuple[str, int, int]:
+    """Write the picture of an image of the split: its file's name, width and height.
 
     Of an image that cannot be read there is no file, and the name is "".
     """
     from PIL import Image
 
     from loaders import BadImage
-    from tools.examples import pixels_of
 
     try:
-        pixels, (width, height) = pixels_of(split, int(row))
+        image = Image.fromarray(_pixels(split, row))
     except BadImage:
         return "", LARGEST, LARGEST
-    shrink = min(1, LARGEST / max(width, height))
-    size = (max(1, round(width * shrink)), max(1, round(height * shrink)))
-    is_small = max(size) <= _SHARP
-    name = f"{PICTURES}/{number:05}.{'png' if is_small else 'jpg'}"
-    kind = {"format": "PNG"} if is_small else {"format": "JPEG", "quality": 85}
+    image.thumbnail((LARGEST, LARGEST))
+    is_small = max(image.size) <= _SHARP
+    name = f"{PICTURES}/{row:05}.{'png' if is_small else 'jpg'}"
+    kind = {"format": "PNG"} if is_small else {"format": "JPEG", "quality": 75}
     with written(out / name) as file:
-        Image.fromarray(pixels).resize(size).save(file, **kind)
-    return name, *size
+        image.save(file, **kind)
+    return name, *image.size
+
+
+def _pixels(split: Split, row: int) -> np.ndarray:
+    """An image of the split as it is before it is made a square, uint8 [H, W, 3].
+
+    Decoded as for the network, which heeds no rotation: so class maps lie where they belong.
+    """
+    from loaders import ImageFiles, read_image
+
+    images = split.images
+    if isinstance(images, ImageFiles):
+        pixels = read_image(images.folder / str(images.names[row]), None)
+    else:
+        pixels = images.__getitems__([row])[0][0]
+    return pixels.permute(1, 2, 0).numpy()
+
+
+def _remove_others(out: Path, used: Set[str]) -> None:
+    """Remove the pictures of an earlier page that this one does not show."""
+    for path in (out / PICTURES).glob("*"):
+        if _OURS.fullmatch(path.name) and f"{PICTURES}/{path.name}" not in used:
+            with contextlib.suppress(OSError):  # it does no harm
+                path.unlink()
 
 
 @contextlib.contextmanager

@@ -1,148 +1,24 @@
-"use strict";
-// One suggestion at a time is decided; of the others a page of small pictures is there.
+// What a person does: one suggestion at a time is decided. decisions.js and drawing.js run before.
 
-const AT_ONCE = 48; // small pictures on a page
-const SMALL = 64; // pixels: a picture that is no larger is shown pixel by pixel
-const DATA = JSON.parse(document.getElementById("data").textContent);
-const KEY = `suggestions ${DATA.run} ${DATA.digest}`;
-const FORMAT = "label decisions 1";
-const at = (name) => document.getElementById(name);
+const ORDERS = { "": DATA.items.map((_, number) => number), image: [...OF_IMAGE.values()].flat() };
 
-let decisions = new Map(); // the number of a suggestion -> "accepted" or "rejected"
-let done = []; // what undo takes back: number, and its decision before
+const done = []; // what undo takes back, each a list of changes
 let shown = []; // the numbers that the filters let through
 let place = 0; // in these
 
-/** The text without signs that steer: they are shown as what they are. */
-function printable(text) {
-  const code = (sign) => `\\u{${sign.codePointAt(0).toString(16)}}`;
-  return text.replace(/[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/gu, code);
-}
-
-const nameOf = (column) => printable(DATA.classes[column]);
-const stateOf = (number) => decisions.get(number) || "undecided";
-
-function isShown(item, number) {
+function isShown(number) {
   const [column, state] = [at("class").value, at("state").value];
-  const inState = !state || (state === "decided" ? decisions.has(number) : stateOf(number) === state);
-  return inState && (!column || item.label === Number(column));
+  const inState =
+    !state || (state === "decided" ? decisions.has(PAIRS[number]) : stateOf(number) === state);
+  return inState && (!column || DATA.items[number].label === Number(column));
 }
 
 /** Filter anew, and stay with this suggestion, or else at the same place. */
 function filter(number = shown[place]) {
-  shown = DATA.items.flatMap((item, each) => (isShown(item, each) ? [each] : []));
+  shown = ORDERS[at("order").value].filter(isShown);
   const found = shown.indexOf(number);
   place = Math.max(0, Math.min(found < 0 ? place : found, shown.length - 1));
   draw();
-}
-
-// ---- what is drawn ----
-
-function make(tag, text, facts = {}) {
-  const element = document.createElement(tag);
-  element.textContent = text;
-  return Object.assign(element, facts);
-}
-
-function draw() {
-  const count = { accepted: 0, rejected: 0 };
-  decisions.forEach((decision) => (count[decision] += 1));
-  at("progress").max = DATA.items.length;
-  at("progress").value = decisions.size;
-  at("count").textContent =
-    `${decisions.size} of ${DATA.items.length} decided: ` +
-    `${count.accepted} accepted, ${count.rejected} rejected`;
-  at("undo").disabled = !done.length;
-  at("one").hidden = !shown.length;
-  at("none").hidden = shown.length > 0;
-  if (shown.length) {
-    drawOne(shown[place]);
-  }
-  drawList();
-}
-
-function drawOne(number) {
-  const item = DATA.items[number];
-  const image = DATA.images[item.image];
-  const [file, width, height] = image.picture;
-  setPicture(at("picture"), file, width, height);
-  at("picture").parentElement.dataset.decision = stateOf(number);
-  at("label").textContent = nameOf(item.label);
-  const facts = [
-    ["decision", stateOf(number)],
-    ["score", item.score.toFixed(3)],
-    ["early, final", `${item.early.toFixed(3)}, ${item.final.toFixed(3)}`],
-    ["given labels", image.positive.map(nameOf).join(", ") || "none"],
-    ["given as absent", image.negative.map(nameOf).join(", ")],
-    ["image", printable(image.name)],
-    ["rank", `${number + 1} of ${DATA.items.length}`],
-  ];
-  const parts = facts.filter(([, value]) => value);
-  at("facts").replaceChildren(...parts.flatMap(([name, value]) => [make("dt", name), make("dd", value)]));
-  drawCurve(item);
-  drawMap(item);
-}
-
-function setPicture(element, file, width, height) {
-  element.classList.toggle("small", Math.max(width, height) <= SMALL);
-  Object.assign(element, { width, height, src: file });
-}
-
-function drawCurve(item) {
-  const svg = (tag, facts) => {
-    const element = document.createElementNS("http://www.w3.org/2000/svg", tag);
-    Object.entries(facts).forEach(([name, value]) => element.setAttribute(name, value));
-    return element;
-  };
-  const highest = Math.max(...item.loss, 1e-6);
-  const points = item.loss.map((loss, epoch) => [
-    6 + (188 * epoch) / Math.max(item.loss.length - 1, 1),
-    54 - (48 * loss) / highest,
-  ]);
-  const dots = item.selected.map((epoch) => svg("circle", { cx: points[epoch][0], cy: points[epoch][1], r: 2.5 }));
-  at("curve").replaceChildren(svg("polyline", { points: points.map(String).join(" ") }), ...dots);
-}
-
-/** The class map over the picture, the stronger the more opaque. */
-function drawMap(item) {
-  at("map").hidden = !(item.map && at("show-map").checked);
-  if (at("map").hidden) {
-    return;
-  }
-  const [height, width] = DATA.maps;
-  Object.assign(at("map"), { width, height });
-  const pixels = new ImageData(width, height);
-  Array.from(atob(item.map), (sign, each) => {
-    pixels.data.set([255, 120, 0, 0.6 * sign.charCodeAt(0)], 4 * each);
-  });
-  at("map").getContext("2d").putImageData(pixels, 0, 0);
-}
-
-function drawList() {
-  const first = place - (place % AT_ONCE);
-  const numbers = shown.slice(first, first + AT_ONCE);
-  at("list").replaceChildren(...numbers.map((number, each) => small(number, first + each === place)));
-  at("page").textContent = shown.length
-    ? `${first + 1} to ${first + numbers.length} of ${shown.length}`
-    : "none";
-  at("before").disabled = first === 0;
-  at("after").disabled = first + AT_ONCE >= shown.length;
-}
-
-function small(number, isCurrent) {
-  const item = DATA.items[number];
-  const button = make("button", "", { type: "button" });
-  const picture = make("img", "", { loading: "lazy", alt: "" });
-  setPicture(picture, ...DATA.images[item.image].picture);
-  button.dataset.number = number;
-  button.dataset.decision = stateOf(number);
-  if (isCurrent) {
-    button.setAttribute("aria-current", "true");
-  }
-  button.append(picture, make("span", nameOf(item.label)), make("span", decisions.get(number) || item.score.toFixed(3)));
-  const entry = make("li", "");
-  entry.append(button);
-  return entry;
 }
 
 // ---- what is decided ----
@@ -152,74 +28,69 @@ function decide(decision) {
     return;
   }
   const number = shown[place];
-  done.push([number, decisions.get(number)]);
-  decisions.set(number, decision);
-  keep();
-  say(`${decision}: ${nameOf(DATA.items[number].label)}`);
   const next = shown[Math.min(place + 1, shown.length - 1)];
-  filter(next);
+  done.push(change([[PAIRS[number], decision]]));
+  say(`${decision}: ${nameOf(DATA.items[number].label)}`);
+  show(next);
 }
 
 function undo() {
   if (!done.length) {
     return;
   }
-  const [number, before] = done.pop();
-  if (before) {
-    decisions.set(number, before);
+  const step = done.pop();
+  change(step);
+  if (step.length === 1) {
+    const [pair] = step[0];
+    say(`taken back: ${printable(JSON.parse(pair)[1])}`);
+    show(NUMBERS.get(pair));
   } else {
-    decisions.delete(number);
+    say(`taken back: the import of ${step.length} decisions`);
+    filter();
   }
-  keep();
-  say(`taken back: ${nameOf(DATA.items[number].label)}`);
-  filter(number);
 }
 
 function go(steps) {
-  place = Math.max(0, Math.min(place + steps, shown.length - 1));
-  draw();
+  show(shown[Math.max(0, Math.min(place + steps, shown.length - 1))]);
+}
+
+/** Go to a suggestion, filters or not, and bring the picture into view. */
+function jump(number) {
+  if (!shown.includes(number)) {
+    at("class").value = at("state").value = "";
+    say("all classes and decisions are shown again: that one was not among them");
+  }
+  show(number);
+}
+
+/** Go to the next suggestion of the same image. */
+function goToOther() {
+  if (shown.length) {
+    const numbers = OF_IMAGE.get(DATA.items[shown[place]].image);
+    jump(numbers[(numbers.indexOf(shown[place]) + 1) % numbers.length]);
+  }
+}
+
+function show(number) {
+  filter(number);
+  at("picture").parentElement.scrollIntoView({ block: "nearest" });
 }
 
 function say(text) {
   at("said").textContent = text;
 }
 
-// ---- how decisions are kept ----
-
-function keep() {
-  try {
-    localStorage.setItem(KEY, JSON.stringify([...decisions]));
-  } catch {
-    at("about").textContent = "This browser keeps nothing here: export the decisions before you leave.";
-  }
-}
-
-const isDecision = ([number, decision]) =>
-  DATA.items[number] !== undefined && ["accepted", "rejected"].includes(decision);
-
-function restore() {
-  try {
-    decisions = new Map(JSON.parse(localStorage.getItem(KEY) || "[]").filter(isDecision));
-  } catch {
-    decisions = new Map();
-  }
-}
-
-function exported() {
-  const { run, digest, data } = DATA;
-  const pairs = (wanted) =>
-    DATA.items.flatMap((item, number) =>
-      decisions.get(number) === wanted ? [[DATA.images[item.image].name, DATA.classes[item.label]]] : [],
-    );
-  const content = { format: FORMAT, run, digest, data, accepted: pairs("accepted"), rejected: pairs("rejected") };
-  return `${JSON.stringify(content, null, 1)}\n`;
-}
+// ---- files of decisions ----
 
 function download() {
   const address = URL.createObjectURL(new Blob([exported()], { type: "application/json" }));
   make("a", "", { href: address, download: "decisions.json" }).click();
   setTimeout(() => URL.revokeObjectURL(address), 1000);
-  say("exported as decisions.json");
+  const others = elsewhere();
+  say(
+    `exported ${decisions.size} decisions as decisions.json` +
+      (others ? `, ${others} of them not on this list` : ""),
+  );
 }
 
 async function copy() {
@@ -238,26 +109,16 @@ async function copy() {
 
 async function take(file) {
   try {
-    const content = JSON.parse(await file.text());
-    if (content.format !== FORMAT || content.digest !== DATA.digest) {
-      throw new Error("it is of other suggestions");
-    }
-    const numbers = new Map(
-      DATA.items.map((item, number) => [
-        JSON.stringify([DATA.images[item.image].name, DATA.classes[item.label]]),
-        number,
-      ]),
+    const found = decisionsIn(await file.text());
+    done.push(change([...found]));
+    const others = elsewhere(found);
+    say(
+      `imported ${found.size} decisions` +
+        (others ? `: ${found.size - others} on this list, ${others} not on it and kept all the same` : ""),
     );
-    const found = ["accepted", "rejected"].flatMap((decision) =>
-      content[decision].map((pair) => [numbers.get(JSON.stringify(pair)), decision]),
-    );
-    decisions = new Map([...decisions, ...found.filter(isDecision)]);
-    done = [];
-    keep();
-    say(`imported ${found.length} decisions`);
     filter();
   } catch (error) {
-    say(`not imported: ${printable(String(error.message))}`);
+    say(`not imported: ${printable(error.message)}`);
   }
 }
 
@@ -267,6 +128,7 @@ const KEYS = {
   a: () => decide("accepted"),
   r: () => decide("rejected"),
   u: undo,
+  o: goToOther,
   m: () => at("show-map").click(),
   ArrowLeft: () => go(-1),
   ArrowUp: () => go(-1),
@@ -283,12 +145,14 @@ document.addEventListener("keydown", (event) => {
   }
 });
 
-at("list").addEventListener("click", (event) => {
-  const button = event.target.closest("button");
-  if (button) {
-    filter(Number(button.dataset.number));
-  }
-});
+for (const name of ["list", "facts"]) {
+  at(name).addEventListener("click", (event) => {
+    const button = event.target.closest("button");
+    if (button) {
+      jump(Number(button.dataset.number));
+    }
+  });
+}
 
 at("accept").addEventListener("click", KEYS.a);
 at("reject").addEventListener("click", KEYS.r);
@@ -302,9 +166,18 @@ at("import").addEventListener("change", (event) => {
   take(event.target.files[0]);
   event.target.value = "";
 });
-for (const name of ["class", "state"]) {
-  at(name).addEventListener("change", () => filter());
+for (const name of ["class", "state", "order"]) {
+  at(name).addEventListener("change", () => {
+    at(name).blur(); // keys decide again
+    filter();
+  });
 }
+window.addEventListener("storage", (event) => {
+  if (event.key === KEY) {
+    restore(); // another tab has decided
+    filter();
+  }
+});
 
 at("about").textContent = `Run ${printable(DATA.run)}. Decisions stay in this browser until they are exported; python -m tools.apply takes the file.`;
 at("with-map").hidden = !DATA.maps;
