@@ -184,9 +184,9 @@ def final_scores(
 
 
 def _maps(run: Loaded, chosen: Ranked, readable: np.ndarray) -> np.ndarray:
-    """The class map of each suggestion, float32 [S, h, w], 0 where the image is not readable."""
+    """The class map of each suggestion, float32 [S, h, w], NaN where it is not readable."""
     found = _maps_of(run, chosen.take(readable))
-    maps = np.zeros((len(readable), *found.shape[1:]), np.float32)
+    maps = np.full((len(readable), *found.shape[1:]), np.nan, np.float32)
     maps[readable] = found
     return maps
 

@@ -84,7 +84,7 @@ def items(
             "early": float(row["early_score"]),
             "loss": losses[:, place].tolist(),
             "selected": [] if when is None else np.flatnonzero(when[:, place]).tolist(),
-            "map": "" if maps is None else _packed(maps[place]),
+            "map": "" if maps is None or np.isnan(maps[place]).any() else _packed(maps[place]),
         }
         for place, row in enumerate(rows)
     ]
