@@ -19,6 +19,8 @@ from typing import Any, NoReturn
 import stopping
 from launch import first_alone_talks, launch
 
+_READER_ENDED = 141  # 128 + SIGPIPE, which not every system has
+
 
 class UserError(ValueError):
     """A mistake that the user can mend: printed as one line on stderr, exit status 2.
@@ -190,7 +192,9 @@ def printable(text: str) -> str:
 def run(main: Callable[[Sequence[str]], int | None], argv: Sequence[str] | None = None) -> int:
     """The exit status of `main(argv)`: 0 done, 2 the user's mistake, 130 Ctrl-C, 143 SIGTERM.
 
-    Any other exception is a fault of ours and passes, with its traceback and status 1.
+    Where the reader of standard output has ended, as `head` does, it is 141, which a shell gives
+    SIGPIPE, and nothing is said. Any other exception is a fault of ours and passes, with its
+    traceback and status 1.
     """
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
@@ -221,18 +225,21 @@ def _status(main: Callable[[Sequence[str]], int | None], argv: Sequence[str]) ->
         _why_stdout_fails(probe="")
         return 2
     except OSError:
-        reason = _why_stdout_fails()
-        if not reason:
+        found = _why_stdout_fails()
+        if not found:
             raise
+        if isinstance(found, BrokenPipeError):
+            return _READER_ENDED
+        reason = found.strerror or "it is closed"
         print(f"error: cannot write to standard output: {reason}", file=sys.stderr)
         return 2
 
 
-def _why_stdout_fails(probe: str = "\n") -> str:
-    """Why standard output takes no more, "" if it does; what it does not take is dropped."""
+def _why_stdout_fails(probe: str = "\n") -> OSError | None:
+    """Why standard output takes no more, None if it does; what it does not take is dropped."""
     try:
         print(end=probe, flush=True)
     except OSError as error:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return error.strerror or "it is closed"
-    return ""
+        return error
+    return None

@@ -8,6 +8,7 @@ import importlib.util
 import json
 import os
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from io import FileIO
@@ -106,6 +107,24 @@ def append_line(path: Path, line: str) -> None:
                 raise
     except OSError as error:
         raise UserError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def check_writable(path: Path, is_folder: bool = False) -> None:
+    """Raise UserError unless a file can be put at `path`, or files in a folder of that name.
+
+    What is missing of the folders above is not made. A file that is there can be replaced.
+    """
+    try:
+        if not is_folder and path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        if not is_folder and path.exists() and not path.is_file():
+            raise UserError(f"cannot write {path}: it is no regular file")
+        folders = (path, *path.parents) if is_folder else path.parents
+        there = next((folder for folder in folders if folder.exists()), Path())
+        with tempfile.TemporaryFile(dir=there):  # what the mode of a folder says is not all
+            pass
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror or error}") from None
 
 
 def is_there(path: Path) -> bool:

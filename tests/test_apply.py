@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shlex
 import shutil
 from pathlib import Path
 
@@ -12,10 +13,11 @@ import cli
 from config import parse_args, read_config
 from data.formatted import array_path
 from data.labels import sparse_labels
-from data.read import read_folder
+from data.read import read_about, read_folder
 from datasets import load_data, split_indices
+from recipes import RECIPES
 from tests import tiny
-from tools import apply, suggestions
+from tools import apply, decisions, suggestions
 
 RECORD = Path(__file__).parents[1] / "results" / "digits" / "digits_LL-R_2.5_adam_0.001_seed1"
 
@@ -42,7 +44,7 @@ def hidden(folder, count):
 def exported(path, run, accepted, rejected=(), changes=()):
     """What the page exports of these decisions."""
     content = {
-        "format": apply.FORMAT, "run": str(run), "digest": "0" * 16,
+        "format": decisions.FORMAT, "run": str(run), "digest": "0" * 16,
         "data": suggestions.recorded_digests(run), "accepted": [of[2:] for of in accepted],
         "rejected": [of[2:] for of in rejected], **dict(changes),
     }  # fmt: skip
@@ -60,9 +62,9 @@ def test_decisions_change_their_labels_and_nothing_else(trained, tmp_path, capsy
     run, folder = trained
     *accepted, first, last = hidden(folder, 9)
     before = digests(folder)
-    decisions = exported(tmp_path / "decisions.json", run, accepted, [first, last])
+    path = exported(tmp_path / "decisions.json", run, accepted, [first, last])
     out = tmp_path / "out"
-    assert cli.run(apply.main, [str(decisions), "--out", str(out), *flags]) == 0
+    assert cli.run(apply.main, [str(path), "--out", str(out), *flags]) == 0
     assert "7 labels accepted and 2 rejected" in capsys.readouterr().out
     assert digests(folder) == before
     expected = np.load(array_path(folder, "train", "labels_obs"))
@@ -80,9 +82,9 @@ def test_decisions_change_their_labels_and_nothing_else(trained, tmp_path, capsy
 def test_the_new_folder_is_trained_on_with_the_same_split(trained, tmp_path):
     run, folder = trained
     accepted = hidden(folder, 5)
-    decisions = exported(tmp_path / "decisions.json", run, accepted)
+    path = exported(tmp_path / "decisions.json", run, accepted)
     out = tmp_path / "out"
-    assert cli.run(apply.main, [str(decisions), "--out", str(out)]) == 0
+    assert cli.run(apply.main, [str(path), "--out", str(out)]) == 0
     old, new = (load_data(tiny.settings(place, tmp_path)) for place in (folder, out))
     assert [*old.train.names] == [*new.train.names]
     changed = np.argwhere(old.train.observed != new.train.observed)
@@ -92,6 +94,75 @@ def test_the_new_folder_is_trained_on_with_the_same_split(trained, tmp_path):
     command = ["--config", str(run / "config.json"), "--dataset", str(out)]
     config = parse_args([*command, "--save_path", str(tmp_path), "--exp_name", "again"])
     assert tiny.run_train(config)["epochs_run"] == 1
+
+
+@pytest.mark.parametrize("name", [*RECIPES, "new"])
+def test_the_command_trains_on_the_new_folder_whatever_its_name(
+    trained, tmp_path, monkeypatch, capsys, name
+):
+    run, folder = trained
+    path = exported(tmp_path / "decisions.json", run, hidden(folder, 1))
+    monkeypatch.chdir(tmp_path)
+    assert cli.run(apply.main, [str(path), "--out", name]) == 0
+    _, program, *flags = shlex.split(capsys.readouterr().out.splitlines()[-1])
+    assert program == "main.py"
+    assert parse_args(flags).dataset_dir.resolve() == tmp_path / name
+
+
+def test_what_has_moved_is_named(trained, tmp_path, capsys):
+    """The data by --dataset, the run by --run."""
+    run, folder = (shutil.copytree(place, tmp_path / place.name) for place in trained)
+    path = exported(tmp_path / "decisions.json", run, hidden(folder, 1))
+    config = json.loads((run / "config.json").read_text())
+    (run / "config.json").write_text(json.dumps(config | {"dataset": str(tmp_path / "gone")}))
+    run = run.rename(tmp_path / "moved")
+    words = [str(path), "--out", str(tmp_path / "out")]
+    for flag, now in (("--run", run), ("--dataset", folder)):
+        assert cli.run(apply.main, words) == 2
+        error = capsys.readouterr().err
+        assert f"say by {flag} where it is" in error.replace("is now", "is")
+        assert error.count("\n") == 1
+        words += [flag, str(now)]
+    assert cli.run(apply.main, words) == 0, capsys.readouterr().err
+    assert read_about(tmp_path / "out")["images"] == str(folder)
+
+
+def test_several_files_say_together_what_one_would(trained, tmp_path, capsys):
+    run, folder = trained
+    *accepted, twice, rejected = hidden(folder, 5)
+    parts = [
+        exported(tmp_path / "a.json", run, [*accepted, twice]),
+        exported(tmp_path / "b.json", run, [twice], [rejected]),
+    ]
+    whole = exported(tmp_path / "whole.json", run, [*accepted, twice], [rejected])
+    for name, paths in (("parts", parts), ("whole", [whole])):
+        words = [*map(str, paths), "--out", str(tmp_path / name)]
+        assert cli.run(apply.main, words) == 0, capsys.readouterr().err
+        assert "4 labels accepted and 1 rejected" in capsys.readouterr().out
+    parts, whole = (digests(tmp_path / name) for name in ("parts", "whole"))
+    assert parts.pop("dataset.json") != whole.pop("dataset.json")  # it holds the folder's name
+    assert parts == whole
+
+
+def test_files_that_do_not_go_together_are_refused(trained, tmp_path, capsys):
+    run, folder = trained
+    first, second = hidden(folder, 2)
+    ours = exported(tmp_path / "a.json", run, [first])
+    for changes, said in (
+        ({"accepted": [], "rejected": [first[2:]]}, f"{first[3]!r} of {first[2]!r} is accepted in"),
+        ({"data": {"classes": "0"}}, "are of different data"),
+        ({"run": "elsewhere"}, "are of different runs"),
+    ):
+        theirs = exported(tmp_path / "b.json", run, [second], changes=changes)
+        words = [str(ours), str(theirs), "--out", str(tmp_path / "out")]
+        assert cli.run(apply.main, words) == 2
+        error = capsys.readouterr().err
+        assert all(word in error for word in (said, str(ours), str(theirs)))
+        assert error.count("\n") == 1
+    assert cli.run(apply.main, [*words, "--accept_top", "1"]) == 2
+    assert "takes one suggestions.csv, not 2 files" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+    assert cli.run(apply.main, [*words, "--run", str(run)]) == 0, "it says which run is meant"
 
 
 def test_sparse_labels_change_as_dense_ones_do():
@@ -113,9 +184,9 @@ def test_what_is_known_stays_with_partial_truth_and_groups(tmp_path):
     before = read_folder(folder, str(folder))
     empty = np.flatnonzero(before.train.truth[[3]].toarray()[0] == 0)[0]
     pair = (3, empty, str(before.train.names[3]), f"thing {empty}")
-    decisions = exported(tmp_path / "decisions.json", run, [pair])
+    path = exported(tmp_path / "decisions.json", run, [pair])
     out = tmp_path / "out"
-    assert cli.run(apply.main, [str(decisions), "--out", str(out)]) == 0
+    assert cli.run(apply.main, [str(path), "--out", str(out)]) == 0
     after = read_folder(out, str(out))
     assert (after.train.truth != before.train.truth).nnz == 0
     assert np.argwhere((after.train.observed != before.train.observed).toarray()).tolist() == [
@@ -164,7 +235,7 @@ def test_digits_become_files_with_the_first_suggestions_accepted(tmp_path, capsy
         ({"accepted": [["train/00.png"]]}, "is not what the page of tools.suggest exports"),
         ({"accepted": [["nowhere.png", "class 0"]]}, "'nowhere.png' is no training image"),
         ({"run": "nowhere"}, "nowhere holds no run"),
-        ({"accepted": []}, "holds no decision"),
+        ({"accepted": []}, "there is no decision"),
         ("twice", "decides on a label more than once"),
         ("class", "'no class' is no class of this data"),
         ("observed", "is observed already"),

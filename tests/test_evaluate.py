@@ -224,6 +224,21 @@ WRONG = [
 ]
 
 
+@pytest.mark.parametrize("words", ["--json {at}", "--csv {at}", "--figure {at}/a.npy/a.png"])
+def test_where_nothing_can_be_written_nothing_is_computed(
+    run_dir, called, tmp_path, monkeypatch, words
+):
+    (tmp_path / "a.npy").touch()
+    monkeypatch.setattr(loading, "load_model", None)
+    assert_one_line(called(run_dir, *words.format(at=tmp_path).split()), "cannot write ")
+
+
+def test_a_top_k_of_more_than_there_are_is_recorded_as_it_is_used(run_dir, called, tmp_path):
+    found, same = (in_json(called, tmp_path / "a.json", run_dir, "--top_k", k) for k in (10**6, 4))
+    assert found == same
+    assert found["top_k"] == 4
+
+
 @pytest.mark.parametrize(("words", "says"), WRONG)
 def test_a_mistake_is_one_line(run_dir, other, called, words, says):
     assert_one_line(called(*(w.format(run=run_dir, other=other) for w in words.split())), says)

@@ -130,6 +130,16 @@ def test_a_difference_is_found_and_nothing_is_written(run_dir, monkeypatch, tmp_
     assert out.read_text() == "earlier"
 
 
+def test_where_nothing_can_be_written_nothing_is_computed(run_dir, monkeypatch, capsys):
+    monkeypatch.setattr(exported, "packed", None)
+    words = [str(run_dir), "--format", "torch_export", "--out"]
+    for out in (run_dir, run_dir / "config.json" / "x"):
+        assert cli.run(export.main, [*words, str(out)]) == 2
+        said = capsys.readouterr()
+        assert said.err.startswith(f"error: cannot write {out}: ")
+        assert (said.out, said.err.count("\n")) == ("", 1)
+
+
 def test_a_logit_that_is_no_number_differs(images):
     wrong = exported.largest_difference(
         lambda x: torch.zeros(len(x), 2), lambda x: torch.full((len(x), 2), torch.nan), images

@@ -11,6 +11,7 @@ import pytest
 from cli import UserError
 from files import (
     append_line,
+    check_writable,
     is_locked,
     locked,
     read_json,
@@ -55,6 +56,28 @@ def test_a_parent_that_is_a_file_is_one_line(tmp_path):
     (tmp_path / "a").write_text("")
     with pytest.raises(UserError, match="cannot write"):
         write_atomically(tmp_path / "a" / "b.txt", lambda file: None)
+
+
+def test_where_files_can_be_put_is_found_out_without_a_trace(tmp_path):
+    (tmp_path / "a").write_text("")
+    for path, is_folder in (("a", False), ("new", True), ("new/b", False), (".", True)):
+        check_writable(tmp_path / path, is_folder)
+    for path, is_folder in (("a/b", False), ("a", True), ("a/b", True), (".", False)):
+        with pytest.raises(UserError, match="cannot write"):
+            check_writable(tmp_path / path, is_folder)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["a"]
+
+
+def test_what_is_no_regular_file_is_never_replaced():
+    with pytest.raises(UserError, match=f"cannot write {os.devnull}: it is no regular file"):
+        check_writable(Path(os.devnull))
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="needs /proc")
+def test_a_file_system_that_takes_no_files_is_found_out_even_by_root():
+    for is_folder in (False, True):
+        with pytest.raises(UserError, match="cannot write /proc/x: "):
+            check_writable(Path("/proc/x"), is_folder)
 
 
 def test_a_lock_is_held_once_and_ends_with_its_process(tmp_path):

@@ -314,6 +314,14 @@ WRONG = [
 ]
 
 
+@pytest.mark.parametrize("words", ["--out {val}", "--out {val}/00.png/x", "--cam {val}/00.png"])
+def test_where_nothing_can_be_written_nothing_is_computed(run_dir, val, monkeypatch, capfd, words):
+    monkeypatch.setattr(loading, "load_model", None)
+    status, out, err = called(capfd, run_dir, val, *words.format(val=val).split())
+    assert (status, out, err.count("\n")) == (2, "", 1)
+    assert err.startswith("error: cannot write ")
+
+
 @pytest.mark.parametrize(("words", "says"), WRONG)
 def test_a_mistake_is_one_line(run_dir, val, tmp_path, capfd, words, says):
     filled = [w.format(run=run_dir, val=val, empty=tmp_path) for w in words.split()]

@@ -147,3 +147,15 @@ def test_standard_output_that_takes_no_more_is_one_line():
         )
     assert done.returncode == 2
     assert done.stderr == "error: cannot write to standard output: No space left on device\n"
+
+
+@pytest.mark.parametrize("lines", [1, 100_000])
+def test_a_reader_that_ends_is_no_mistake(lines):
+    """Whether it is noticed as the lines are written, or in the end."""
+    program = f"import cli, sys; sys.exit(cli.run(lambda argv: print('result\\n' * {lines})))"
+    command = [sys.executable, "-c", program]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    with process:
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 141

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import torch
 
 import cli
 from benchmarks.suggestions import tables
+from datasets import split_indices
 from evaluation import evaluate
 from hardware import find_hardware
 from label_history import read_history
@@ -134,7 +136,7 @@ def test_class_maps_are_those_of_the_suggested_classes(run_dir):
     hardware = find_hardware("cpu", 0, "off")
     every = evaluate(run.model.class_maps, run.loader(run.data.train), hardware).numpy()
     expected = every[chosen.row, chosen.column]
-    np.testing.assert_allclose(suggest._maps(run, chosen), expected, atol=1e-5)
+    np.testing.assert_allclose(suggest._maps_of(run, chosen), expected, atol=1e-5)
 
 
 def test_without_weights_the_history_alone_does(suggested, run_dir, tmp_path):
@@ -171,6 +173,106 @@ def test_where_the_truth_is_unknown_nothing_is_measured(suggested, tmp_path, cap
     assert said.count("\n") == 1
 
 
+def spoil(path):
+    """What the image of a run that is copied to this path becomes."""
+    path.write_bytes(path.read_bytes()[:40])
+
+
+@pytest.fixture
+def copied(run_dir, tmp_path):
+    """The run and its data, both elsewhere: their folders."""
+    run, folder = shutil.copytree(run_dir, tmp_path / "run"), tmp_path / "data"
+    shutil.copytree(run_dir.parent / "tiny", folder)
+    return run, folder
+
+
+def test_data_that_has_moved_is_named_by_a_flag(suggested, copied, capsys):
+    run, folder = copied
+    config = json.loads((run / "config.json").read_text())
+    (run / "config.json").write_text(json.dumps(config | {"dataset": str(folder.parent / "gone")}))
+    assert cli.run(suggest.main, [str(run)]) == 2
+    error = capsys.readouterr().err
+    assert f"gone, the data of {run}, is missing: say by --dataset where it is" in error
+    assert error.count("\n") == 1
+    assert suggested("--dataset", str(folder), run=run) == suggested()
+
+
+def test_an_image_that_cannot_be_read_is_passed_over(suggested, copied, tmp_path, capsys):
+    """Its suggestions stay, without picture, class map, and what the best model makes of it."""
+    run, folder = copied
+    whole, _ = suggested("--top", "30", "--dataset", str(folder), run=run)
+    name = whole[0]["image"]
+    spoil(folder / name)
+    words = [str(run), "--top", "30", "--dataset", str(folder), "--out", str(tmp_path / "out")]
+    assert cli.run(suggest.main, words) == 0
+    error = capsys.readouterr().err
+    assert error.startswith(f"bad image: {folder / name} is no image")
+    assert error.count("\n") == 1
+    rows, _ = suggested("--top", "30", "--dataset", str(folder), run=run)
+    loss = suggestions.read_evidence(run, None, str(folder)).history.loss[-1]
+    names = np.load(folder / "formatted_train_images.npy")
+    at = (split_indices(len(names), 0.2, 1200)[0] == np.flatnonzero(names == name)[0]).argmax()
+    assert len(rows) == len(whole) == 30
+    for row, before in zip(rows, whole, strict=True):
+        final, expected = float(row.pop("final_score")), float(before.pop("final_score"))
+        if row["image"] == name:
+            expected = suggestions.probabilities(loss[at, int(row["label"][-1])])
+        assert final == pytest.approx(expected, abs=2e-6)
+        assert row == before
+    page = (tmp_path / "out" / "index.html").read_text()
+    told = content_of(page)
+    (bad,) = (image for image in told["images"] if image["name"] == name)
+    assert bad["picture"][0] == ""
+    for item in told["items"]:
+        assert (item["map"] == "") == (told["images"][item["image"]] is bad)
+
+
+def content_of(page):
+    """What a page is told."""
+    return json.loads(re.search(r'<script[^>]*id="data"[^>]*>(.*?)</script>', page, re.DOTALL)[1])
+
+
+def test_where_no_image_can_be_read_there_are_suggestions(suggested, copied):
+    run, folder = copied
+    expected = [(row["image"], row["label"]) for row in suggested()[0]]
+    for path in (folder / "train").iterdir():
+        path.unlink()
+    rows, _ = suggested("--dataset", str(folder), run=run)
+    assert [(row["image"], row["label"]) for row in rows] == expected
+
+
+def test_a_run_that_left_images_out_is_read_as_it_was_trained(suggested, tmp_path):
+    """More of its images being damaged now."""
+    folder = tiny.make_folder(tmp_path)
+    rows, _ = split_indices(30, 0.2, 1200)
+    first, second = np.load(folder / "formatted_train_images.npy")[rows[:2]]
+    spoil(folder / first)
+    more = ("--audit", "labels", "--num_epochs", "1", "--on_bad_image", "skip")
+    _, run = tiny.train(folder, tmp_path, *more)
+    rows, _ = suggested(run=run)
+    spoil(folder / second)
+    assert [row["image"] for row in suggested(run=run)[0]] == [row["image"] for row in rows]
+    assert first not in {row["image"] for row in rows}
+    assert second in {row["image"] for row in rows}
+
+
+def test_an_unfinished_run_says_what_it_lacks(run_dir, tmp_path, capsys):
+    def said():
+        assert cli.run(suggest.main, [str(run), "--out", str(tmp_path / "out")]) == 0
+        return capsys.readouterr().err.splitlines()
+
+    run = shutil.copytree(run_dir, tmp_path / "run")
+    assert said() == []
+    (run / "summary.json").unlink()
+    (run / "bestmodel.pt").unlink()
+    lines = (run / "metrics.csv").read_text().splitlines(keepends=True)
+    (run / "metrics.csv").write_text("".join(lines[:3]))
+    assert said() == [
+        "note: the run has not finished: 2 of 3 epochs",
+        "note: no bestmodel.pt: no class maps, final_score is that of the last epoch",
+    ]
+
+
 @pytest.mark.parametrize(
     ("damage", "flags", "said"),
     [
@@ -182,6 +284,7 @@ def test_where_the_truth_is_unknown_nothing_is_measured(suggested, tmp_path, cap
         ("", ["--top", "0"], "--top: 0 must be a whole number >= 1"),
         ("", ["--out", str(Path(__file__).parent)], "tests holds something else"),
         ("data", [], "train observed are not those of"),
+        ("data", [], "restore them, or say by --dataset or --data_root where they are"),
     ],
 )
 def test_mistakes_cost_one_line(run_dir, tmp_path, capsys, damage, flags, said):
@@ -199,6 +302,13 @@ def test_mistakes_cost_one_line(run_dir, tmp_path, capsys, damage, flags, said):
     error = capsys.readouterr().err
     assert said in error
     assert error.count("\n") == 1
+
+
+def test_where_nothing_can_be_written_nothing_is_computed(run_dir, monkeypatch, capsys):
+    monkeypatch.setattr(suggestions, "read_evidence", None)
+    out = Path(__file__) / "x"
+    assert cli.run(suggest.main, [str(run_dir), "--out", str(out)]) == 2
+    assert capsys.readouterr() == ("", f"error: cannot write {out}: Not a directory\n")
 
 
 # What the page says

@@ -13,7 +13,7 @@ from data.labels import sparse_labels
 from datasets import Split
 from loaders import ImageFiles
 from tests.browser import opened
-from tools.apply import read_decisions
+from tools.decisions import read_decisions
 from tools.suggest_page import page, write
 from tools.suggestions import Ranked
 

@@ -1,41 +1,36 @@
-"""Write decisions on suggested labels back: `python -m tools.apply DECISIONS.json --out FOLDER`."""
+"""Write decisions on suggested labels back: `python -m tools.apply DECISIONS... --out FOLDER`."""
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 import cli
+import words
 from cli import UserError, printable
-from files import is_there, read_json
+from files import check_writable, is_there
+from tools import loading
+from tools.decisions import Decisions, read_all, read_first
 
 if TYPE_CHECKING:
     from data.labels import Labels
     from datasets import Data, Split
     from settings import Config
 
-FORMAT = "label decisions 1"  # as in suggest_page/page.js
 REJECTED = {"negative": -1, "ignore": 0}  # what becomes of a rejected label
-
-
-class Decisions(NamedTuple):
-    """Pairs of an image and a label, and the run that these were suggested by."""
-
-    run: Path
-    data: dict[str, Any]  # digests of its training data
-    accepted: list[tuple[str, str]]
-    rejected: list[tuple[str, str]]
 
 
 def _parser() -> cli.Parser:
     parser = cli.Parser(prog="python -m tools.apply", description=main.__doc__)
-    parser.add_argument("decisions", type=Path, help="what the page exported, or a suggestions.csv")
+    parser.add_argument("decisions", type=Path, nargs="+",
+                        help="what the page exported, or a suggestions.csv")  # fmt: skip
     parser.add_argument("--out", type=Path, required=True, metavar="FOLDER",
                         help="a new folder")  # fmt: skip
     parser.add_argument("--rejected", type=cli.choice(*REJECTED), default="negative",
@@ -45,6 +40,7 @@ def _parser() -> cli.Parser:
                         help="accept the first N of a suggestions.csv, unseen")  # fmt: skip
     parser.add_argument("--run", type=Path, metavar="RUN_DIR", help="the run, if it has moved")
     parser.add_argument("--data_root", help="folder of the data sets, if it is no longer the run's")
+    loading.add_dataset(parser)
     return parser
 
 
@@ -59,10 +55,8 @@ def main(argv: Sequence[str]) -> None:
     from config import command
 
     found = _asked(args)
-    if not (found.accepted or found.rejected):
-        raise UserError(f"{args.decisions} holds no decision: accept or reject some, export again")
     _check_is_new(args.out)
-    config, data = _data_of(found, args.data_root)
+    config, data = _data_of(found, args)
     observed = data.train.observed
     assert observed is not None, "decisions are on observed labels"
     values = [(found.accepted, 1), (found.rejected, REJECTED[args.rejected])]
@@ -73,64 +67,44 @@ def main(argv: Sequence[str]) -> None:
     said = f"{len(found.accepted):,} labels accepted and {len(found.rejected):,} rejected"
     write_folder(args.out, config, data, observed, f"{config.dataset} with {said}")
     print(f"{said}, in {printable(str(args.out))}; to train on it as before:")
-    again = dataclasses.replace(config, dataset=str(args.out), fpc=None, rps=None)
+    folder = words.dataset(os.path.join(".", args.out))  # never the known set of that name
+    again = dataclasses.replace(config, dataset=folder, fpc=None, rps=None)
     print(printable(f"{command(again)} --audit labels"))
 
 
 def _asked(args: argparse.Namespace) -> Decisions:
-    found = read_decisions(args.decisions) if args.accept_top is None else first_of(args)
-    return found if args.run is None else found._replace(run=args.run)
-
-
-def read_decisions(path: Path) -> Decisions:
-    """What the review page exported. Raises UserError for anything else."""
-    if path.suffix == ".csv":
-        raise UserError(f"{path} holds suggestions, no decisions: say by --accept_top how many")
-    content = read_json(path)
-    try:
-        pairs = [
-            [(image, label) for image, label in content[kind]] for kind in ("accepted", "rejected")
-        ]
-        found = Decisions(Path(content["run"]), dict(content["data"]), *pairs)
-        texts = [text for pair in (*found.accepted, *found.rejected) for text in pair]
-        holds = content["format"] == FORMAT and all(isinstance(text, str) for text in texts)
-    except (KeyError, TypeError, ValueError):
-        holds = False
-    if not holds:
-        raise UserError(f"{path} is not what the page of tools.suggest exports: export it again")
-    both = [*found.accepted, *found.rejected]
-    if len(set(both)) < len(both):
-        raise UserError(f"{path} decides on a label more than once: export it again")
+    """The decisions of all files. Raises UserError where there is none, or they do not agree."""
+    if args.accept_top is None:
+        found = read_all(args.decisions, args.run)
+    elif len(args.decisions) > 1:
+        raise UserError(f"--accept_top takes one suggestions.csv, not {len(args.decisions)} files")
+    else:
+        found = read_first(args.decisions[0], args.accept_top)
+        found = found if args.run is None else found._replace(run=args.run)
+    if not (found.accepted or found.rejected):
+        names = " and ".join(map(str, args.decisions))
+        raise UserError(f"{names}: there is no decision: accept or reject some, export again")
     return found
 
 
-def first_of(args: argparse.Namespace) -> Decisions:
-    """The first of a suggestions.csv, accepted. Raises UserError where it holds fewer."""
-    from tools.suggestions import read_table
-
-    about, pairs = read_table(args.decisions)
-    if args.accept_top > len(pairs):
-        raise UserError(
-            f"--accept_top {args.accept_top:,}: {args.decisions} holds {len(pairs):,} suggestions"
-        )
-    return Decisions(Path(about["run"]), about["data"], pairs[: args.accept_top], [])
-
-
 def _check_is_new(out: Path) -> None:
-    """Raise UserError unless the folder is still to be made, or empty."""
+    """Raise UserError unless the folder is still to be made, or empty, and can be written."""
     if is_there(out) and not (out.is_dir() and not any(out.iterdir())):
         raise UserError(f"--out {out} is there already: give a new folder, or remove it")
+    check_writable(out, is_folder=True)
 
 
-def _data_of(found: Decisions, data_root: str | None) -> tuple[Config, Data]:
-    """The settings of the run, and its data before val is cut from train.
+def _data_of(found: Decisions, args: argparse.Namespace) -> tuple[Config, Data]:
+    """The settings of the run, and its data before val is cut from train, both as `args` say.
 
     Raises UserError where they are not what the decisions were made on.
     """
     from datasets import load_data, load_uncut
     from tools.suggestions import check_same_training, recorded_digests, settings_of
 
-    config = settings_of(found.run, data_root)
+    if not is_there(found.run / "config.json"):
+        raise UserError(f"{found.run} holds no run: say by --run where it is now")
+    config = settings_of(found.run, args.data_root, args.dataset)
     config = dataclasses.replace(config, check_images=False, on_bad_image="stop")
     check_same_training(found.data, recorded_digests(found.run), f"the run {found.run}")
     cut = load_data(config)

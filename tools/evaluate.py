@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import cli
 import words
 from cli import printable
+from files import check_writable
 from tools import loading
 from tools.subject import Subject, subject_of
 
@@ -56,6 +57,8 @@ def main(argv: Sequence[str]) -> None:
     highest F1 on val, never on test.
     """
     args = _parser().parse_args(argv)
+    for target in filter(None, (args.csv, args.json, args.figure)):
+        check_writable(target)
     from oddities import odd_classes
 
     subject = subject_of(args, wants_val=bool(args.full or args.csv or args.json))
@@ -106,7 +109,8 @@ def _write(args: argparse.Namespace, subject: Subject, found: Measured) -> None:
         table = csv_of(found).encode()
         write_atomically(args.csv, lambda file: file.write(table))
     if args.json:
-        facts = subject.facts() | {"threshold": args.threshold, "top_k": args.top_k}
+        top_k = min(args.top_k, len(subject.classes))
+        facts = subject.facts() | {"threshold": args.threshold, "top_k": top_k}
         text = json_of(found, facts).encode()
         write_atomically(args.json, lambda file: file.write(text))
     if args.figure:

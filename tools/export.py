@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import cli
 import stopping
 from cli import UserError, printable
-from files import write_atomically
+from files import check_writable, write_atomically
 from folder import EXPORTED
 
 if TYPE_CHECKING:
@@ -45,12 +45,14 @@ def main(argv: Sequence[str]) -> None:
     onnxruntime or torch.export: where a logit differs by more than 0.0001 nothing is written.
     """
     args = _parser().parse_args(argv)
+    folder = Path(args.run_dir)
+    out = Path(args.out) if args.out else folder / EXPORTED[args.format]
+    check_writable(out)
     with stopping.at_next_step():  # a library that is interrupted while it starts may crash
         from checkpoint import read_best
         from tools.exported import check_packages, facts_of, largest_difference, packed, predictor
         from train import load_run
     check_packages(args.format)
-    folder = Path(args.run_dir)
     model, config, classes = load_run(folder)
     facts = facts_of(folder, config, classes, read_best(folder).epoch)
     images, what = _images(args, config)
@@ -60,7 +62,6 @@ def main(argv: Sequence[str]) -> None:
     if not difference <= TOLERANCE:
         raise UserError(f"{compared}, more than {TOLERANCE:.0e}: nothing is written")
     print(printable(compared))
-    out = Path(args.out) if args.out else folder / EXPORTED[args.format]
     write_atomically(out, lambda file: file.write(content))
     print(printable(f"wrote {out} ({len(content) / 1e6:.1f} MB, {len(classes)} classes)"))
 

@@ -86,7 +86,7 @@ def packed(model: ImageClassifier, size: int, format: str, facts: Mapping[str, s
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     """Within this, the exporters say nothing of their own workings."""
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):  # it prints graphs
         warnings.simplefilter("ignore")
         logging.disable(logging.ERROR)
         try:

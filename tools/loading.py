@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import cli
 import stopping
+import words
 from cli import UserError
 
 if TYPE_CHECKING:
@@ -35,6 +36,12 @@ class Loaded(NamedTuple):
 
         config = self.config
         return evaluation_loader(split.images, config.bsize, config.num_workers, self.hardware)
+
+
+def add_dataset(parser: cli.Parser) -> None:
+    """Add the flag that says where the run's data lies now; `data_root` says where all sets do."""
+    parser.add_argument("--dataset", type=words.dataset, metavar="FOLDER",
+                        help="folder of the run's data set, if it has moved")  # fmt: skip
 
 
 def add_arguments(parser: cli.Parser) -> None:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import cli
 import stopping
 from cli import UserError, printable
+from files import check_writable
 from tools import loading
 from tools.found import find_images
 
@@ -55,6 +56,10 @@ def main(argv: Sequence[str]) -> None:
     of all classes.
     """
     args = _parser().parse_args(argv)
+    if args.out:
+        check_writable(args.out)
+    if args.cam:
+        check_writable(args.cam, is_folder=True)
     threshold = 0.0 if args.top_k else args.threshold
     paths = find_images(args.images)
     found = _predict(args, paths, (threshold, args.top_k))

@@ -16,6 +16,7 @@ from cli import UserError, printable
 from tools import loading
 
 if TYPE_CHECKING:
+    from datasets import Data
     from tools.loading import Loaded
     from tools.suggestions import Evidence, Ranked
 
@@ -25,6 +26,7 @@ AT = (100, 500, 1000, 2000, 5000, 10_000)  # places at which the precision is to
 def _parser() -> cli.Parser:
     parser = cli.Parser(prog="python -m tools.suggest", description=main.__doc__)
     loading.add_arguments(parser)
+    loading.add_dataset(parser)
     parser.add_argument("--top", type=cli.number(int, 1, 100_000), default=1000, metavar="N",
                         help="suggestions at most (%(default)s)")  # fmt: skip
     parser.add_argument("--min_score", type=cli.number(float, 0, 1), default=0.0, metavar="SCORE",
@@ -49,7 +51,9 @@ def main(argv: Sequence[str]) -> None:
     folder = Path(args.run_dir)
     out = args.out or folder / "suggestions"
     suggestions.check_is_free(out)
-    evidence = suggestions.read_evidence(folder, args.data_root)
+    evidence = suggestions.read_evidence(folder, args.data_root, args.dataset)
+    for note in _notes(folder):
+        print(printable(f"note: {note}"), file=sys.stderr)
     columns = suggestions.columns_of(args.label, evidence.data.classes)
     scores = suggestions.score(evidence.history.loss)
     ranking = suggestions.rank(scores, evidence.unobserved, columns)
@@ -58,9 +62,10 @@ def main(argv: Sequence[str]) -> None:
         raise UserError(f"--min_score {args.min_score:g}: no unobserved label scores as much")
     for line in measured(ranking, len(chosen.row), evidence.truth):
         print(line)
-    run = _with_weights(args, folder)
-    maps = None if run is None else _maps(run, chosen)
-    rows = table(evidence, chosen, final_scores(evidence, chosen, maps))
+    run = _with_weights(args, evidence.data)
+    readable = _readable(evidence, chosen, args.num_workers)
+    maps = _maps(run, chosen, readable) if run and readable.any() else None
+    rows = table(evidence, chosen, final_scores(evidence, chosen, maps, readable))
     pairs = [(row["image"], row["label"]) for row in rows]
     about = {
         "run": str(folder),
@@ -120,27 +125,73 @@ def table(evidence: Evidence, chosen: Ranked, final: np.ndarray) -> list[dict[st
     return rows
 
 
-def _with_weights(args: argparse.Namespace, folder: Path) -> Loaded | None:
+def _notes(folder: Path) -> Iterator[str]:
+    """What the user may miss where a run is not finished, or its weights are gone, a line each."""
+    from files import is_there
+    from folder import BEST, SUMMARY
+    from tools.unfinished import look_at
+
+    if not is_there(folder / SUMMARY):
+        yield f"the run has not finished: {look_at(folder).why}"
+    if not is_there(folder / BEST):
+        yield f"no {BEST}: no class maps, final_score is that of the last epoch"
+
+
+def _with_weights(args: argparse.Namespace, data: Data) -> Loaded | None:
     """The run with its best model, None where that is not kept."""
     from files import is_there
     from folder import BEST
 
-    return loading.load(args) if is_there(folder / BEST) else None
+    if not is_there(Path(args.run_dir) / BEST):
+        return None
+    model, config, _, hardware = loading.load_model(args)
+    return loading.Loaded(model, config, data, hardware)
 
 
-def final_scores(evidence: Evidence, chosen: Ranked, maps: np.ndarray | None) -> np.ndarray:
+def _readable(evidence: Evidence, chosen: Ranked, num_workers: int | None) -> np.ndarray:
+    """Whether the image of each suggestion can be read, bool [S]; stderr is told where not."""
+    from data.check import bad_images
+    from failures import explained
+    from loaders import ImageFiles
+
+    rows = np.unique(chosen.row)
+    files, config = evidence.data.train.images.take(rows), evidence.config
+    if not isinstance(files, ImageFiles):
+        return np.ones(len(chosen.row), bool)
+    workers = config.num_workers if num_workers is None else num_workers
+    with explained(config.bsize, config.image_size, workers):
+        bad = bad_images(files, workers)
+    for error in bad.values():
+        said = f"bad image: {error.path} {error.reason}: suggested without picture and class map"
+        print(printable(said), file=sys.stderr)
+    return ~np.isin(chosen.row, rows[sorted(bad)])
+
+
+def final_scores(
+    evidence: Evidence, chosen: Ranked, maps: np.ndarray | None, readable: np.ndarray
+) -> np.ndarray:
     """The best model's probabilities of the suggestions, [S], of which `maps` [S, h, w] are.
 
-    Without them the probabilities in the last epoch.
+    Without them, and where the image is not `readable` [S], the probabilities in the last epoch.
     """
     from tools import metrics, suggestions
 
+    last = suggestions.probabilities(evidence.history.loss[-1][chosen.row, chosen.column])
     if maps is None:
-        return suggestions.probabilities(evidence.history.loss[-1][chosen.row, chosen.column])
-    return metrics.probabilities(maps.mean(axis=(1, 2), dtype=np.float64))
+        return last
+    best = metrics.probabilities(maps.mean(axis=(1, 2), dtype=np.float64))
+    return np.where(readable, best, last)
 
 
-def _maps(run: Loaded, chosen: Ranked) -> np.ndarray:
+def _maps(run: Loaded, chosen: Ranked, readable: np.ndarray) -> np.ndarray:
+    """The class map of each suggestion, float32 [S, h, w], NaN where it is not readable."""
+    found = _maps_of(run, chosen.take(readable))
+    maps = np.full((len(readable), *found.shape[1:]), np.nan, np.float32)
+    maps[readable] = found
+    return maps
+
+
+def _maps_of(run: Loaded, chosen: Ranked) -> np.ndarray:
     """The best model's class map of each suggestion, of its class alone, float32 [S, h, w]."""
     import torch
 

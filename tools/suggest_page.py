@@ -40,7 +40,7 @@ def write(
 ) -> None:
     """Write index.html and its pictures; `rows` [S] as in suggestions.csv, `maps` [S, h, w].
 
-    Raises UserError where they cannot be written, or an image cannot be read.
+    Raises UserError where they cannot be written.
     """
     from data.labels import to_dense
     from loaders import progress
@@ -84,7 +84,7 @@ def items(
             "early": float(row["early_score"]),
             "loss": losses[:, place].tolist(),
             "selected": [] if when is None else np.flatnonzero(when[:, place]).tolist(),
-            "map": "" if maps is None else _packed(maps[place]),
+            "map": "" if maps is None or np.isnan(maps[place]).any() else _packed(maps[place]),
         }
         for place, row in enumerate(rows)
     ]
@@ -118,11 +118,16 @@ def _packed(values: np.ndarray) -> str:
 def _write_picture(out: Path, split: Split, row: int) -> tuple[str, int, int]:
     """Write the picture of an image of the split: its file's name, width and height.
 
-    Raises BadImage where the image cannot be read.
+    Of an image that cannot be read there is no file, and the name is "".
     """
     from PIL import Image
 
-    image = Image.fromarray(_pixels(split, row))
+    from loaders import BadImage
+
+    try:
+        image = Image.fromarray(_pixels(split, row))
+    except BadImage:
+        return "", LARGEST, LARGEST
     image.thumbnail((LARGEST, LARGEST))
     is_small = max(image.size) <= _SHARP
     name = f"{PICTURES}/{row:05}.{'png' if is_small else 'jpg'}"
@@ -149,7 +154,7 @@ def _pixels(split: Split, row: int) -> np.ndarray:
 
 def _remove_others(out: Path, used: Set[str]) -> None:
     """Remove the pictures of an earlier page that this one does not show."""
-    for path in (out / PICTURES).iterdir():
+    for path in (out / PICTURES).glob("*"):
         if _OURS.fullmatch(path.name) and f"{PICTURES}/{path.name}" not in used:
             with contextlib.suppress(OSError):  # it does no harm
                 path.unlink()

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from cli import UserError, did_you_mean
-from files import is_there, read_file, read_json, write_atomically
+from files import check_writable, is_there, read_file, read_json, write_atomically
 from phases import phases_of
 from record import RunRecord
 
@@ -107,18 +107,19 @@ def columns_of(names: Sequence[str], classes: Sequence[str]) -> list[int]:
     return sorted({classes.index(name) for name in names})
 
 
-def read_evidence(run_dir: Path, data_root: str | None = None) -> Evidence:
+def read_evidence(
+    run_dir: Path, data_root: str | None = None, dataset: str | None = None
+) -> Evidence:
     """What the run, finished or not, tells of its training labels in its last phase.
 
-    The data is read again, below `data_root` where that is given. Raises UserError where the run
-    kept no history, its data is gone or is another, or every label of it is observed.
+    The data is read again, from where `settings_of` says. Raises UserError where the run kept no
+    history, its data is gone or is another, or every label of it is observed.
     """
     from data.labels import to_dense
-    from datasets import load_data
     from label_history import read_history
 
-    config = settings_of(run_dir, data_root)
-    data = load_data(config)
+    config = settings_of(run_dir, data_root, dataset)
+    data = _data_as_trained(run_dir, config)
     check_same_training(recorded_digests(run_dir), data.fingerprint(), str(run_dir))
     human = to_dense(data.train.labels(config.train_set_variant))
     if human.all():
@@ -129,15 +130,36 @@ def read_evidence(run_dir: Path, data_root: str | None = None) -> Evidence:
     return Evidence(config, data, human == 0, truth, history)
 
 
-def settings_of(run_dir: Path, data_root: str | None) -> Config:
-    """The settings of a run, its data below `data_root` where that is given.
+def settings_of(run_dir: Path, data_root: str | None, dataset: str | None) -> Config:
+    """The settings of a run, its data below `data_root`, or in the folder `dataset`, if given.
 
-    Raises UserError where there is none.
+    Raises UserError where there is no run, or no such folder.
     """
     from config import config_of
 
-    config = config_of(run_dir)
-    return dataclasses.replace(config, data_root=data_root or config.data_root)
+    moved = {"data_root": data_root, "dataset": dataset}
+    given: dict[str, Any] = {name: value for name, value in moved.items() if value is not None}
+    config = dataclasses.replace(config_of(run_dir), **given)
+    if config.dataset != "digits" and not is_there(config.dataset_dir):
+        raise UserError(
+            f"{config.dataset_dir}, the data of {run_dir}, is missing: say by --dataset where it "
+            "is, or by --data_root where all sets are"
+        )
+    return config
+
+
+def _data_as_trained(run_dir: Path, config: Config) -> Data:
+    """The data of a run, without the images that it left out then; no image is looked at."""
+    from datasets import load_data
+
+    unread = dataclasses.replace(config, check_images=False, on_bad_image="stop")
+    data = load_data(unread)
+    skipped = RunRecord(run_dir).read_config()["environment"].get("skipped")
+    if not (skipped and isinstance(skipped, list)):
+        return data
+    splits = data.splits.items()
+    return data.without({name: np.flatnonzero(np.isin(split.names, skipped)).tolist()
+                         for name, split in splits})  # fmt: skip
 
 
 def recorded_digests(run_dir: Path) -> dict[str, str]:
@@ -153,8 +175,8 @@ def check_same_training(known: Mapping[str, Any], now: Mapping[str, str], whose:
     differ = [name for name in OF_TRAINING if known.get(name) != now[name]]
     if differ:
         raise UserError(
-            f"{', '.join(differ)} are not those of {whose}: restore them, or say by --data_root "
-            "where they are"
+            f"{', '.join(differ)} are not those of {whose}: restore them, or say by --dataset or "
+            "--data_root where they are"
         )
 
 
@@ -176,10 +198,11 @@ def write_table(folder: Path, rows: Sequence[Mapping[str, Any]], about: Mapping[
 
 
 def check_is_free(out: Path) -> None:
-    """Raise UserError where a folder holds something that is not what tools.suggest writes."""
+    """Raise UserError for a folder that cannot be written, or holds what others wrote."""
     taken = is_there(out) and (not out.is_dir() or any(out.iterdir()))
     if taken and not is_there(out / ABOUT):
         raise UserError(f"--out {out} holds something else: give a new folder, or remove it")
+    check_writable(out, is_folder=True)
 
 
 def read_table(path: Path) -> tuple[dict[str, Any], list[tuple[str, str]]]:

@@ -4,7 +4,7 @@
 
 const DATA = JSON.parse(document.getElementById("data").textContent);
 const KEY = `label decisions ${JSON.stringify([DATA.run, ...Object.values(DATA.data)])}`;
-const FORMAT = "label decisions 1"; // as in apply.py
+const FORMAT = "label decisions 1"; // as in tools/decisions.py
 const DECISIONS = ["accepted", "rejected"];
 
 let decisions = new Map(); // pair -> one of DECISIONS

@@ -122,7 +122,7 @@ function drawCurve(item) {
 /** The class map over the picture, the stronger the more opaque. */
 function drawMap(item) {
   const strengths = Array.from(atob(item.map), (sign) => sign.charCodeAt(0));
-  at("map").hidden = !(DATA.maps && at("show-map").checked);
+  at("map").hidden = !(item.map && at("show-map").checked);
   at("no-place").hidden = at("map").hidden || strengths.some(Boolean);
   if (at("map").hidden) {
     return;
