@@ -19,8 +19,9 @@ from datasets import Data
 from evaluation import evaluation_loader
 from features import features_of
 from hardware import Hardware
+from image_files import ImageFiles
 from label_store import LabelStore
-from loaders import Array, BatchOrder, ImageFiles, Loader, Purpose, epoch_rng, make_loader
+from loaders import Array, BatchOrder, Loader, Purpose, epoch_rng, make_loader
 from losses import Scheme, build_scheme, options_of
 from models import ImageClassifier, parameter_groups
 from phases import Phase

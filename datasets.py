@@ -27,7 +27,8 @@ from data.labels import Labels, count, digest, observed_or_negative, share_annot
 from data.observe import drawn
 from data.read import Folder, Labelled, read_folder
 from decoding import bad_places, kept_decoded
-from loaders import Array, ImageFiles
+from image_files import ImageFiles
+from loaders import Array
 from oddities import oddities
 from processes import ALONE, Processes
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from cli import UserError, printable
 from data.cache import TOGETHER, keep_decoded, union
 from data.check import bad_images
-from loaders import BadImage, ImageFiles
+from image_files import BadImage, ImageFiles
 
 if TYPE_CHECKING:
     from datasets import Data

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from hardware import Hardware
-from loaders import Array, DealtOrder, ImageFiles, Loader, batches, make_loader, progress
+from image_files import ImageFiles
+from loaders import Array, DealtOrder, Loader, batches, make_loader, progress
 from processes import ALONE, Processes
 
 AT_ONCE = 2  # times the training batch: without gradients more images fit

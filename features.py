@@ -19,7 +19,8 @@ from torch import Tensor
 from cli import printable
 from data.cache import TOGETHER, fingerprint, in_memory, on_disk, union
 from hardware import Hardware
-from loaders import Array, BatchOrder, ImageFiles, batches, make_loader, progress
+from image_files import ImageFiles
+from loaders import Array, BatchOrder, batches, make_loader, progress
 from models import ImageClassifier
 
 _AT_ONCE = 32  # images; for every run the same: what one extracts is what another would, to the bit

@@ -24,7 +24,7 @@ from benchmarks.output import add_out, publish
 from benchmarks.photographs import make_photographs, photographs
 from cli import UserError
 from folder import EXPORTED
-from loaders import BadImage, read_image
+from image_files import BadImage, read_image
 from models import build_model
 from tools.exported import Predict, check_packages, packed, predictor
 

@@ -35,7 +35,8 @@ from benchmarks.pairs import compared, median, rates, rounded, seconds_of
 from benchmarks.photographs import make_photographs, photographs
 from cli import UserError
 from data.cache import keep_decoded
-from loaders import Array, BatchOrder, ImageFiles, make_loader, read_image
+from image_files import ImageFiles, read_image
+from loaders import Array, BatchOrder, make_loader
 from models import ImageClassifier
 from train import flip
 

@@ -46,9 +46,10 @@ from data.formatted import Formatted, Part, array_path, write_formatted
 from data.observe import observe_labels
 from datasets import load_data
 from hardware import find_hardware
+from image_files import BadImage, ImageFiles
 from instrumentation import LabelAudit
 from label_store import LabelStore
-from loaders import BadImage, BatchOrder, ImageFiles
+from loaders import BatchOrder
 from losses import assume_negative_loss, build_scheme
 from models import build_model
 from record import RunRecord

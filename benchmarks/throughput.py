@@ -41,7 +41,8 @@ from benchmarks.pairs import compared, median, rates, ratio_of, rounded, seconds
 from benchmarks.photographs import make_folder, make_photographs, photographs
 from config import parse_args
 from data.cache import Decoded
-from loaders import Array, Batch, BatchOrder, Purpose, epoch_rng
+from image_files import Batch
+from loaders import Array, BatchOrder, Purpose, epoch_rng
 from models import build_model
 from record import RunRecord
 from run import Run, set_up

@@ -23,7 +23,8 @@ from torch import Tensor
 
 from cli import printable
 from files import locked
-from loaders import Array, BatchOrder, ImageFiles, batches, make_loader, progress
+from image_files import ImageFiles
+from loaders import Array, BatchOrder, batches, make_loader, progress
 
 TOGETHER = (("train", "val"), ("test",))  # splits that share a file: another cut, the same file
 _AT_ONCE = 64  # images to a batch while the cache is filled

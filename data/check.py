@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from loaders import BadImage, BatchOrder, ImageFiles, make_loader, progress
+from image_files import BadImage, ImageFiles
+from loaders import BatchOrder, make_loader, progress
 
 
 def bad_images(images: ImageFiles, num_workers: int) -> dict[int, BadImage]:

@@ -119,7 +119,7 @@ def test_the_plain_loss_is_ours(name):
 
 
 def test_the_plain_network_and_pipeline_give_our_logits(tmp_path):
-    from loaders import read_image
+    from image_files import read_image
 
     (path,) = photographs.make_photographs(tmp_path, 1)
     model = build_model("resnet8", 3, image_size=32).eval()

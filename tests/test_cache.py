@@ -16,7 +16,8 @@ from PIL import Image
 
 import data.cache
 from data.cache import Decoded, fingerprint, in_memory, keep_decoded, on_disk, union
-from loaders import Array, ImageFiles
+from image_files import ImageFiles
+from loaders import Array
 
 ROWS = torch.arange(700, dtype=torch.float32).reshape(100, 7)
 needs_fork = pytest.mark.skipif(sys.platform != "linux", reason="needs fork")

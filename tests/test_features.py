@@ -15,7 +15,8 @@ from cli import UserError
 from data.cache import keep_decoded
 from features import features_of
 from hardware import Hardware
-from loaders import Array, ImageFiles
+from image_files import ImageFiles
+from loaders import Array
 from models import build_model
 
 CPU = Hardware(torch.device("cpu"))

@@ -19,7 +19,7 @@ import cli
 from cli import UserError
 from evaluation import evaluate
 from hardware import find_hardware
-from loaders import read_image
+from image_files import read_image
 from tests import tiny
 from tools import loading, predict
 from tools.found import find_images

@@ -11,7 +11,7 @@ from PIL import Image
 
 from data.labels import sparse_labels
 from datasets import Split
-from loaders import ImageFiles
+from image_files import ImageFiles
 from tests.browser import opened
 from tools.decisions import read_decisions
 from tools.suggest_page import page, write

@@ -171,7 +171,7 @@ def write_folder(out: Path, config: Config, data: Data, observed: Labels, source
     Raises UserError where it cannot be written.
     """
     from data.formatted import DEV, Formatted, Part, write_formatted
-    from loaders import ImageFiles
+    from image_files import ImageFiles
 
     splits = {"train": data.train, "val": data.test, **({DEV: data.val} if data.own_val else {})}
     truth = _kind_of_truth(config)

@@ -107,7 +107,7 @@ def pixels_of(split: Split, place: int) -> tuple[np.ndarray, tuple[int, int]]:
 
     Raises BadImage where it cannot be read.
     """
-    from loaders import BadImage, ImageFiles
+    from image_files import BadImage, ImageFiles
     from tools.inspect_counts import read_header
 
     images = split.images

@@ -104,7 +104,7 @@ def _pictures(folder: Path, count: int, size: int) -> Tensor:
     """The first pictures of a folder by name. Raises UserError where there is none to be read."""
     import torch
 
-    from loaders import BadImage, read_image
+    from image_files import BadImage, read_image
 
     try:
         paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in _SUFFIXES)

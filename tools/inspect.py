@@ -66,7 +66,7 @@ def _without_val(folder: Folder, config: Config) -> Data:
     """The data of a folder of so few images that none is cut from train for val."""
     from data.observe import drawn
     from datasets import Data, Split
-    from loaders import ImageFiles
+    from image_files import ImageFiles
 
     train, test = (
         Split(ImageFiles(folder.images, part.names, config.image_size), *part)

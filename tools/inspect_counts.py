@@ -26,7 +26,7 @@ from data.pictures import missing_pictures
 
 if TYPE_CHECKING:
     from datasets import Split
-    from loaders import BadImage
+    from image_files import BadImage
 
 CSV_COLUMNS = ("observed_positives", "observed_negatives", "true_positives", "share_hidden")
 
@@ -126,7 +126,8 @@ class Pictures(NamedTuple):
 
 def look_at(folder: Path, names: np.ndarray, sample: int | None, seed: int) -> Pictures:
     """The headers of `sample` files drawn at random, or of all; missing ones among all files."""
-    from loaders import BadImage, progress
+    from image_files import BadImage
+    from loaders import progress
 
     there = np.ones(len(names), bool)
     there[missing_pictures(folder, names.tolist())] = False
@@ -157,7 +158,7 @@ def read_header(path: Path) -> tuple[int, int, str] | BadImage:
     """Width, height and format of a picture, which is not decoded, or what is wrong with it."""
     from PIL import Image
 
-    from loaders import BadImage, read_image
+    from image_files import BadImage, read_image
 
     with contextlib.suppress(Exception), warnings.catch_warnings():  # PIL raises nearly anything
         warnings.simplefilter("ignore")

@@ -16,7 +16,7 @@ import stopping
 from cli import printable
 from data.labels import to_dense
 from datasets import Split
-from loaders import BadImage, ImageFiles, read_image
+from image_files import BadImage, ImageFiles, read_image
 from tools.inspect_counts import Counts, Tally, read_header, shared_start, shortened
 from tools.looks import drawing
 

@@ -13,7 +13,7 @@ from tools.inspect_counts import look_at, shortened, width
 
 if TYPE_CHECKING:
     from datasets import Data, Split
-    from loaders import BadImage
+    from image_files import BadImage
     from tools.inspect_counts import Counts, Pictures, Tally
 
 ENDS = 5  # classes shown of either end
@@ -162,7 +162,7 @@ def look(data: Data, sample: int | None, seed: int) -> Iterator[str]:
 
     Of `sample` of them; of all where it is None, which `check` then decodes.
     """
-    from loaders import ImageFiles
+    from image_files import ImageFiles
 
     images = data.train.images
     if not isinstance(images, ImageFiles):
@@ -176,7 +176,7 @@ def look(data: Data, sample: int | None, seed: int) -> Iterator[str]:
 def check(data: Data, num_workers: int) -> Iterator[str]:
     """Every picture that cannot be decoded, a line each, and how many these are."""
     from data.check import bad_images
-    from loaders import ImageFiles
+    from image_files import ImageFiles
 
     bad: list[BadImage] = []
     for split in data.splits.values():

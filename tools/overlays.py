@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from torch import Tensor
 
-from loaders import read_image
+from image_files import read_image
 from tools.inspect_counts import shortened
 from tools.looks import drawing
 from tools.metrics import decide

@@ -16,7 +16,8 @@ from torch.utils.data import Dataset
 
 from evaluation import AT_ONCE
 from hardware import Hardware
-from loaders import BadImage, BatchOrder, make_loader, progress, read_image
+from image_files import BadImage, read_image
+from loaders import BatchOrder, make_loader, progress
 from models import ImageClassifier
 from tools.metrics import probabilities
 

@@ -100,7 +100,7 @@ def _of_another(
     from data.labels import count
     from data.read import read_folder
     from datasets import Split
-    from loaders import ImageFiles
+    from image_files import ImageFiles
 
     if args.dataset == "digits":
         raise UserError("--dataset digits: these images lie in no folder: leave the flag out")

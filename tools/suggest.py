@@ -152,7 +152,7 @@ def _readable(evidence: Evidence, chosen: Ranked, num_workers: int | None) -> np
     """Whether the image of each suggestion can be read, bool [S]; stderr is told where not."""
     from data.check import bad_images
     from failures import explained
-    from loaders import ImageFiles
+    from image_files import ImageFiles
 
     rows = np.unique(chosen.row)
     files, config = evidence.data.train.images.take(rows), evidence.config

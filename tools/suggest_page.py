@@ -122,7 +122,7 @@ def _write_picture(out: Path, split: Split, row: int) -> tuple[str, int, int]:
     """
     from PIL import Image
 
-    from loaders import BadImage
+    from image_files import BadImage
 
     try:
         image = Image.fromarray(_pixels(split, row))
@@ -142,7 +142,7 @@ def _pixels(split: Split, row: int) -> np.ndarray:
 
     Decoded as for the network, which heeds no rotation: so class maps lie where they belong.
     """
-    from loaders import ImageFiles, read_image
+    from image_files import ImageFiles, read_image
 
     images = split.images
     if isinstance(images, ImageFiles):
