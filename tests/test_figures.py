@@ -392,6 +392,21 @@ def test_hostile_names_are_shown_in_one_short_line(kind, trained, drawn, tmp_pat
         assert any(text.startswith(r"a\nb\x1b") for text in found)
 
 
+def test_a_colour_means_one_thing_in_the_figure_of_memorization(study, shown, tmp_path):
+    """Kinds of labels, all of which are shown, look like no method."""
+    assert draw("memorization", study / str(SHARES[0]), out=tmp_path / "x") == 0
+    maps, losses, selected = (
+        {line.get_color() for line in axes.lines if len(line.get_xdata())}
+        for axes in shown[0].axes
+    )
+    assert losses == {kind.color for kind in looks.KINDS.values()}
+    assert selected < maps
+    assert not maps & losses
+    methods = [looks.look(name).color for name in (*SCHEMES, "full labels")]
+    assert not {*methods} & losses
+    assert len({kind.linestyle for kind in looks.KINDS.values()}) == 3
+
+
 # series, choices, refusals
 
 

@@ -142,6 +142,21 @@ def test_the_curves_are_those_of_metrics(full):
     assert (stopped.best_epoch, stopped.test_map, stopped.why) == (None, None, "3 of 12 epochs")
     missing = next(run for run in found.values() if run.status == "missing")
     assert (missing.method, missing.columns) == ("IU", {})
+    chosen = {key[:2] for key, run in found.items() if run.is_chosen}
+    assert sorted(method for method, _ in chosen) == ["AN", "IU", "LL-R"]
+    assert all("delta_rel 2;" in setting for method, setting in chosen if method == "LL-R")
+
+
+def test_of_other_experiments_of_a_method_the_first_is_shown_at_first(tmp_path):
+    """A whole set before a part of it; and what has a result before what has none."""
+    write_run(tmp_path / "a", mod_scheme="AN", lr=2e-3, val_map=50.0)
+    part = {"train images": "cd" * 8}
+    write_run(tmp_path / "b", mod_scheme="AN", lr=2e-3, ss_frac_train=0.5, data=part, val_map=90.0)
+    (tmp_path / "runs.txt").write_text("--dataset digits --mod_scheme AN --num_epochs 2\n")
+    found = list(report_site.curves(find_runs(tmp_path)))
+    assert sorted((run.setting, run.is_chosen) for run in found) == [
+        ("", True), ("num_epochs 2", False), ("ss_frac_train 0.5", False),
+    ]  # fmt: skip
 
 
 def test_damaged_metrics_cost_their_curves_alone(tmp_path, capsys, monkeypatch):

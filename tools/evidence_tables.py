@@ -109,7 +109,7 @@ def highest_loss(runs: Sequence[Run], data_root: str | None = None) -> Table:
             first = with_std(found.first, found.first_std)
             later = with_std(found.later, found.later_std)
             paper = _highest_loss_in_paper(first_run, kind)
-            rows.append((told, KINDS[kind][0], first, later, *paper, _joined(seeds), command))
+            rows.append((told, KINDS[kind].name, first, later, *paper, _joined(seeds), command))
     head = ("setting", "labels", "epoch 1", "later", "paper: epoch 1", "paper: later", "seeds",
             "command")  # fmt: skip
     return _without_empty(Table(head, rows), "setting", "paper: epoch 1", "paper: later")

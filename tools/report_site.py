@@ -12,9 +12,9 @@ from config import Config
 from files import is_there, read_file, write_atomically
 from record import RunRecord
 from tools import figures
-from tools.choice import choose
+from tools.choice import choose, losers
 from tools.evidence_tables import groups, highest_loss, pointing, pointing_by_class
-from tools.finished import Found, Run
+from tools.finished import Found, Run, method_name
 from tools.report_curves import FINISHED, RunCurves
 from tools.report_html import Picture, Section, page
 from tools.report_tables import Row, command_of, results, rows_of, table_of, unfinished
@@ -55,10 +55,23 @@ def write_page(
 def curves(found: Found) -> Iterator[RunCurves]:
     """What the page shows of each run, finished or not, in the order of the table of results."""
     rows = rows_of(found)
-    table = table_of(rows)
-    for row, values in zip(rows, table.rows, strict=True):
+    table, chosen = table_of(rows), _chosen(rows)
+    for place, (row, values) in enumerate(zip(rows, table.rows, strict=True)):
         cells = dict(zip(table.head, values, strict=True))
-        yield from _curves_of(row, cells)
+        for one in _curves_of(row, cells):
+            yield one._replace(is_chosen=place in chosen)
+
+
+def _chosen(rows: Sequence[Row]) -> set[int]:
+    """The place of one row for each method: the chosen one, of several experiments the first."""
+    places = [place for place, row in enumerate(rows) if row.runs]
+    lost = {places[place] for place in losers([rows[place].runs for place in places])}
+    best_first = sorted(range(len(rows)), key=lambda place: (not rows[place].runs, place in lost))
+    chosen: dict[tuple[str, str], int] = {}
+    for place in best_first:
+        config = rows[place].run.config
+        chosen.setdefault((config.dataset, method_name(config)), place)
+    return {*chosen.values()}
 
 
 def _curves_of(row: Row, cells: dict[str, str]) -> Iterator[RunCurves]:

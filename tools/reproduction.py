@@ -165,7 +165,7 @@ def _highest_loss(ours: Ours, data_root: str | None) -> Iterator[Claim]:
             measured = shares.get(kind)
             parts = ((), ()) if measured is None else (measured[:, 0], measured[:, 1:].sum(axis=1))
             for name, paper, values in zip(("epoch 1", "later"), numbers, parts, strict=True):
-                where = f"{SETS[dataset]}, {KINDS[kind][0]}, {name}"
+                where = f"{SETS[dataset]}, {KINDS[kind].name}, {name}"
                 yield Claim("highest loss", where, "AN", paper, None, tuple(map(float, values)),
                             _hardware(kept), command)  # fmt: skip
 
