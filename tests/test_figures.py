@@ -396,8 +396,7 @@ def test_a_colour_means_one_thing_in_the_figure_of_memorization(study, shown, tm
     """Kinds of labels, all of which are shown, look like no method."""
     assert draw("memorization", study / str(SHARES[0]), out=tmp_path / "x") == 0
     maps, losses, selected = (
-        {line.get_color() for line in axes.lines if len(line.get_xdata())}
-        for axes in shown[0].axes
+        {line.get_color() for line in axes.lines if len(line.get_xdata())} for axes in shown[0].axes
     )
     assert losses == {kind.color for kind in looks.KINDS.values()}
     assert selected < maps
@@ -405,6 +404,20 @@ def test_a_colour_means_one_thing_in_the_figure_of_memorization(study, shown, tm
     methods = [looks.look(name).color for name in (*SCHEMES, "full labels")]
     assert not {*methods} & losses
     assert len({kind.linestyle for kind in looks.KINDS.values()}) == 3
+
+
+@pytest.mark.parametrize("kind", ["memorization", "selection", "best_last"])
+def test_a_run_whose_epochs_are_damaged_is_left_out_with_a_word(kind, shown, tmp_path, capsys):
+    rows = made_rows(np.random.default_rng(0), 6, selects=True)
+    for seed in (1, 2):
+        write_run(tmp_path / "runs" / str(seed), seed, metrics=rows)
+    path = tmp_path / "runs" / "2" / "metrics.csv"
+    path.write_text(path.read_text()[:-30])
+    assert draw(kind, tmp_path / "runs", out=tmp_path / "x") == 0
+    error = capsys.readouterr().err
+    assert f"{tmp_path}/runs/2 is damaged ({path} is not what a run writes): left out" in error
+    assert error.count("2 is damaged") == 1
+    assert "One seed" in " ".join(text for text, _ in texts(shown[0]))
 
 
 # series, choices, refusals

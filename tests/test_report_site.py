@@ -75,7 +75,7 @@ def sections(page):
 def test_every_section_that_the_records_allow(full, tmp_path, capsys):
     page, error = page_of(tmp_path, capsys, full)
     assert sections(page) == [
-        "Results", "Chosen by validation", "Runs without a result", "Groups of classes",
+        "Results", "Chosen by validation", "Runs without a full result", "Groups of classes",
         "Epoch of the highest loss", "Pointing game", "Figures", "Curves",
         "Runs and their commands",
     ]  # fmt: skip
@@ -106,7 +106,7 @@ def test_no_section_that_they_do_not_allow(tmp_path, capsys):
 def test_runs_that_have_not_begun_have_a_page_without_curves(tmp_path, capsys):
     (tmp_path / "runs.txt").write_text("--dataset digits --seed 1\n")
     page, error = page_of(tmp_path, capsys, tmp_path)
-    assert sections(page) == ["Results", "Runs without a result", "Runs and their commands"]
+    assert sections(page) == ["Results", "Runs without a full result", "Runs and their commands"]
     assert "<title>Runs</title>" in page
     assert left_out(error) == TABLES
 
@@ -159,12 +159,20 @@ def test_of_other_experiments_of_a_method_the_first_is_shown_at_first(tmp_path):
     ]  # fmt: skip
 
 
-def test_damaged_metrics_cost_their_curves_alone(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(figures, "KINDS", {})
+@pytest.mark.parametrize("damage", ["what is this", None, "cut in a row", "cut after a row"])
+def test_damaged_metrics_cost_their_curves_alone(tmp_path, capsys, damage):
+    """And the run is named among those without a full result; the figures are of the others."""
     for seed in (1, 2):
-        write_run(tmp_path / str(seed), seed)
-    (tmp_path / "2" / "metrics.csv").write_text("what is this")
-    page, _ = page_of(tmp_path, capsys, tmp_path)
+        write_run(tmp_path / "runs" / str(seed), seed)
+    path = tmp_path / "runs" / "2" / "metrics.csv"
+    rows = path.read_text().splitlines(keepends=True)
+    cut = {"cut in a row": "".join(rows)[:-40], "cut after a row": "".join(rows[:-1])}
+    path.unlink() if damage is None else path.write_text(cut.get(damage, damage))
+    page, error = page_of(tmp_path, capsys, tmp_path / "runs")
+    assert "no best_last" not in error
+    assert "Runs without a full result" in sections(page)
+    assert "1, 2; 2 damaged" in page
+    assert " --overwrite</code>" in page
     chart = json.loads(re.search('id="chart-data">(.*?)</script>', page, re.DOTALL)[1])
     assert [line["name"] for group in chart["groups"] for line in group["lines"]] == ["seed 1"]
     assert "2 finished runs" in page

@@ -172,7 +172,7 @@ def test_the_page_tells_of_every_run(mixed, tmp_path, monkeypatch):
     page = path.read_text()
     assert "1 finished run, 6 without a result: 1 failed, 3 missing, 1 running, 1 stopped" in page
     for word in (
-        "2 failed; 3 running", "out of memory: lower --bsize", "Runs without a result",
+        "2 failed; 3 running", "out of memory: lower --bsize", "Runs without a full result",
         "there is no setting &#x27;model&#x27;", f"<code>{LL_R} 2</code>", "not run",
     ):  # fmt: skip
         assert word in page

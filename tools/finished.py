@@ -8,7 +8,7 @@ import os
 import re
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,7 +20,16 @@ from folder import SUMMARY
 from naming import written
 from recipes import SCHEMES
 from record import RunRecord
-from tools.unfinished import FOREIGN, MARKS, PLAN, Unfinished, foreign, look_at, missing_in
+from tools.unfinished import (
+    DAMAGED,
+    FOREIGN,
+    MARKS,
+    PLAN,
+    Unfinished,
+    foreign,
+    look_at,
+    missing_in,
+)
 
 PAPERS, ALL, NOT_RECORDED = "1+, 0-", "all", "not recorded"  # labels that need no column
 AS_ANNOTATED = "as annotated"
@@ -57,21 +66,29 @@ class Found(NamedTuple):
     """What lies below some folders."""
 
     runs: list[Run]  # those that are finished
-    others: list[Unfinished]
+    others: list[Unfinished]  # those that are not, and of the finished ones those that are damaged
+
+    @property
+    def whole(self) -> list[Run]:
+        """The finished runs whose epochs are all on record."""
+        damaged = {other.folder for other in self.others if other.status == DAMAGED}
+        return [run for run in self.runs if run.config.run_dir not in damaged]
 
 
 def read_runs(*folders: Path) -> list[Run]:
-    """The finished runs below these folders; of what is left out, a warning tells.
+    """The finished, whole runs below these folders; of what is left out, a warning tells.
 
-    Raises UserError where a folder holds none.
+    Raises UserError where they hold none.
     """
     found = find_runs(*folders)
-    if not found.runs:
+    if not found.whole:
         names = " and ".join(map(str, folders))
-        raise UserError(f"no run below {names} is finished: python -m tools.report tells of each")
+        raise UserError(
+            f"no run below {names} is finished and whole: python -m tools.report tells of each"
+        )
     for other in found.others:
         warn(f"{other.folder} is {other.status} ({other.why}): left out")
-    return found.runs
+    return found.whole
 
 
 def find_runs(*folders: Path) -> Found:
@@ -94,9 +111,12 @@ def _find_in(folder: Path) -> Found:
             found.others.append(look_at(place))
             continue
         try:
-            found.runs.append(_read_run(place))
+            run = _read_run(place)
         except UserError as error:
             found.others.append(foreign(place, error))
+            continue
+        found.runs.append(run)
+        found.others.extend(_damage_of(run))
     plans = sorted(path.parent for path in folder.glob(f"**/{PLAN}"))
     found.others.extend(lost for place in plans for lost in missing_in(place))
     if not found.runs and all(other.status == FOREIGN for other in found.others):
@@ -117,6 +137,21 @@ def _read_run(folder: Path) -> Run:
     data = about["data"] if isinstance(about.get("data"), dict) else {}
     config = dataclasses.replace(config, save_path=str(folder.parent), exp_name=folder.name)
     return Run(config, summary, data, about.get("drawn"), str(about.get("device", "")))
+
+
+def _damage_of(run: Run) -> Iterator[Unfinished]:
+    """What is to be told of a finished run whose metrics.csv is not as it wrote it."""
+    why = ""
+    try:
+        known = len(RunRecord(run.config.run_dir).read_metrics())
+    except UserError as error:
+        why = str(error)
+    else:
+        planned = run.summary.get("epochs_run", known)
+        if known != planned:
+            why = f"metrics.csv has {known} of {planned} epochs"
+    if why:
+        yield Unfinished(run.config.run_dir, DAMAGED, why, run.config)
 
 
 def _once_each(runs: Sequence[Run]) -> list[Run]:

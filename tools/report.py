@@ -33,7 +33,7 @@ TABLES: dict[str, Callable[[Found, argparse.Namespace], Table]] = {
     "pointing": lambda found, args: pointing(found.runs),
     "pointing_by_class": lambda found, args: pointing_by_class(found.runs),
     "groups": lambda found, args: groups(found.runs),
-    "highest_loss": lambda found, args: highest_loss(found.runs, args.data_root),
+    "highest_loss": lambda found, args: highest_loss(found.whole, args.data_root),
     "unfinished": lambda found, args: unfinished(found.others),
 }
 

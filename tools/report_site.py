@@ -19,6 +19,7 @@ from tools.report_curves import FINISHED, RunCurves
 from tools.report_html import Picture, Section, page
 from tools.report_tables import Row, command_of, results, rows_of, table_of, unfinished
 from tools.tables import Table
+from tools.unfinished import DAMAGED
 
 
 def write_page(
@@ -37,14 +38,14 @@ def write_page(
         chosen = [results(found, best=True)]
         sections.append(Section("Chosen by validation", chosen, text=[said]))
     if found.others:
-        sections.append(Section("Runs without a result", [unfinished(found.others)]))
+        sections.append(Section("Runs without a full result", [unfinished(found.others)]))
     for title, make in (
         ("Groups of classes", lambda: [groups(runs)]),
-        ("Epoch of the highest loss", lambda: [highest_loss(runs, data_root)]),
+        ("Epoch of the highest loss", lambda: [highest_loss(found.whole, data_root)]),
         ("Pointing game", lambda: [pointing(runs), pointing_by_class(runs)]),
     ):
         sections.extend(Section(title, tables) for tables in _if_possible(make, f"no {title}: "))
-    drawn = drawn_before or list(_drawn(runs, data_root))
+    drawn = drawn_before or list(_drawn(found.whole, data_root))
     if drawn:
         sections.append(Section("Figures", pictures=drawn))
     names = ", ".join(dict.fromkeys(run.config.dataset for run in runs))
@@ -75,11 +76,13 @@ def _chosen(rows: Sequence[Row]) -> set[int]:
 
 
 def _curves_of(row: Row, cells: dict[str, str]) -> Iterator[RunCurves]:
+    damaged = {lost.folder: lost.why for lost in row.lost if lost.status == DAMAGED}
     for run in sorted(row.runs, key=lambda run: run.config.seed):
         best, test = int(run.summary["best_epoch"]), run.summary["test_map"]
-        yield _curve(row, cells, run.config, FINISHED, best_epoch=best, test_map=test)
+        why = damaged.get(run.config.run_dir, "")
+        yield _curve(row, cells, run.config, FINISHED, why, best_epoch=best, test_map=test)
     for lost in row.lost:
-        if lost.config:
+        if lost.config and lost.status != DAMAGED:
             yield _curve(row, cells, lost.config, lost.status, why=lost.why)
 
 

@@ -6,17 +6,15 @@ on other labels, drawn anew or of another set, are a row of their own.
 
 from __future__ import annotations
 
-import shlex
 import statistics
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from config import Config, flag_words, unusual
+from config import unusual
 from naming import written
 from recipes import OPTIONS
-from settings import FLAGS
 from tools.choice import best_alone, choose
 from tools.finished import (
     ALL,
@@ -33,7 +31,7 @@ from tools.finished import (
 )
 from tools.published import LINEAR_EPOCHS, SETS, Published, published
 from tools.tables import Table
-from tools.unfinished import Unfinished
+from tools.unfinished import Unfinished, again
 
 HEAD = (
     "method", "setting", "val mAP", "test mAP", "at the last epoch", "seeds", "command",
@@ -53,7 +51,7 @@ _SAID = {
 
 
 class Row(NamedTuple):
-    """A method at a setting: its finished runs, a seed each, and those that are not finished."""
+    """A method at a setting: its finished runs, a seed each, and those without a full result."""
 
     runs: list[Run]
     lost: list[Unfinished]
@@ -78,8 +76,11 @@ def results(found: Found, best: bool = False) -> Table:
 
 def rows_of(found: Found, best: bool = False) -> list[Row]:
     """What is a row of the table of results, in its order."""
-    groups = group_by_method(found.runs)
-    return _with_lost(best_alone(groups) if best else groups, found.others)
+    rows = _with_lost(group_by_method(found.runs), found.others)
+    if not best:
+        return rows
+    kept = [id(group) for group in best_alone([row.runs for row in rows if row.runs])]
+    return [row for row in rows if not row.runs or id(row.runs) in kept]
 
 
 def table_of(rows: Sequence[Row]) -> Table:
@@ -103,8 +104,8 @@ def table_of(rows: Sequence[Row]) -> Table:
 
 
 def unfinished(others: Sequence[Unfinished]) -> Table:
-    """The runs that have no result, and what is not a run."""
-    rows = [(str(run.folder), run.status, run.why, _again(run)) for run in others]
+    """The runs that have no full result, and what is not a run."""
+    rows = [(str(run.folder), run.status, run.why, again(run)) for run in others]
     return Table(("folder", "state", "why", "command"), rows)
 
 
@@ -175,7 +176,7 @@ def _cells(row: Row) -> tuple[str, ...]:
 
 
 def _seeds(seeds: Sequence[int], lost: Sequence[Unfinished]) -> str:
-    """The finished seeds, then the others with what became of them."""
+    """The finished seeds, then those without a full result, with what became of them."""
     by_status: dict[str, list[int]] = {}
     for run in lost:
         if run.config:
@@ -282,19 +283,3 @@ def dataset_names(sets: Sequence[str]) -> list[str]:
 
 def _lacks_truth(group: Sequence[Run]) -> bool:
     return any(run.summary.get("test_labels") == "observed" for run in group)
-
-
-def _again(run: Unfinished) -> str:
-    """The command line that trains it, or goes on with it."""
-    if run.config is None:
-        return ""
-    words = ["--seed", str(run.config.seed), *_beside(run.config), "--resume"]
-    return f"{run.settings} {shlex.join(words)}"
-
-
-def _beside(config: Config) -> Iterator[str]:
-    """The flags that change no result and are not as usual: where to write, how to compute."""
-    for name, flag in FLAGS.items():
-        meta, value = flag.metadata, getattr(config, name)
-        if meta["saved"] and not meta["names_run"] and value != meta["default"]:
-            yield from flag_words(name, value)
