@@ -80,7 +80,8 @@ def _curves_of(row: Row, cells: dict[str, str]) -> Iterator[RunCurves]:
     for run in sorted(row.runs, key=lambda run: run.config.seed):
         best, test = int(run.summary["best_epoch"]), run.summary["test_map"]
         why = damaged.get(run.config.run_dir, "")
-        yield _curve(row, cells, run.config, FINISHED, why, best_epoch=best, test_map=test)
+        one = _curve(row, cells, run.config, FINISHED, why, best_epoch=best, test_map=test)
+        yield one._replace(columns={}) if why else one
     for lost in row.lost:
         if lost.config and lost.status != DAMAGED:
             yield _curve(row, cells, lost.config, lost.status, why=lost.why)
