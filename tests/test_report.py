@@ -1,5 +1,6 @@
 """Which runs are a row of the report: those on the same labels of the same data."""
 
+import csv
 import json
 
 import pytest
@@ -64,6 +65,22 @@ def test_the_papers_labels_and_full_labels_go_without_saying(tmp_path):
     rows, _ = table(tmp_path)
     assert [row["method"] for row in rows] == ["LL-R", "full labels"]
     assert "labels" not in rows[0]
+
+
+def test_csv_says_what_validation_chooses_and_by_which_labels_was_tested(tmp_path, capsys):
+    for delta, val in ((1.0, 80.0), (2.0, 90.0)):
+        for seed in (1, 2):
+            write_run(tmp_path / f"{delta}_{seed}", seed, delta_rel=delta, val_map=val + seed)
+    write_run(tmp_path / "iu", mod_scheme="IU", test_labels="observed")
+    report.main([str(tmp_path), "--format", "csv"])
+    rows = list(csv.DictReader(capsys.readouterr().out.splitlines()))
+    names = ("method", "val_map_mean", "val_map_std", "test_map_mean", "n", "test_labels", "chosen")
+    assert [[row[name] for name in names] for row in rows][1:] == [
+        ["LL-R", "81.5", "0.707107", "91.5", "2", "truth", "no"],
+        ["LL-R", "91.5", "0.707107", "91.5", "2", "truth", "yes"],
+    ]
+    assert (rows[0]["test_map_mean"], rows[0]["test_map_std"]) == ("91", "")
+    assert (rows[0]["test_labels"], rows[0]["chosen"]) == ("observed", "")
 
 
 def test_full_labels_are_the_same_whatever_is_observed(tmp_path):

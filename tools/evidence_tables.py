@@ -20,9 +20,8 @@ from tools.report_tables import (
     mean_and_std,
     rows_of,
     settings_of,
-    with_std,
 )
-from tools.tables import Table
+from tools.tables import Mean, Table
 
 
 def pointing(runs: Sequence[Run]) -> Table:
@@ -106,8 +105,8 @@ def highest_loss(runs: Sequence[Run], data_root: str | None = None) -> Table:
         seeds = sorted(run.config.seed for run in having)
         command = f"{command_of(first_run, seeds[0])} --audit labels"
         for kind, found in highest_loss_shares(row.runs, data_root).items():
-            first = with_std(found.first, found.first_std)
-            later = with_std(found.later, found.later_std)
+            first = Mean(found.first, found.first_std, found.seeds)
+            later = Mean(found.later, found.later_std, found.seeds)
             paper = _highest_loss_in_paper(first_run, kind)
             rows.append((told, KINDS[kind].name, first, later, *paper, _joined(seeds), command))
     head = ("setting", "labels", "epoch 1", "later", "paper: epoch 1", "paper: later", "seeds",

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from config import unusual
 from naming import written
 from recipes import OPTIONS
-from tools.choice import best_alone, choose
+from tools.choice import best_alone, choose, losers
 from tools.finished import (
     ALL,
     AS_ANNOTATED,
@@ -30,7 +30,7 @@ from tools.finished import (
     setting,
 )
 from tools.published import LINEAR_EPOCHS, SETS, Published, published
-from tools.tables import Table
+from tools.tables import Mean, Table
 from tools.unfinished import Unfinished, again
 
 HEAD = (
@@ -100,7 +100,13 @@ def table_of(rows: Sequence[Row]) -> Table:
                 row.insert(place, cell)
     strong, said = _chosen(rows)
     notes = [NO_TRUTH] * any(_lacks_truth(row.runs) for row in rows) + said
-    return Table(tuple(head), [tuple(row) for row in cells], tuple(notes), strong=strong)
+    beside = {
+        "test_labels": [_test_labels(row.runs) for row in rows],
+        "chosen": _choice_cells(rows, strong),
+    }
+    return Table(
+        tuple(head), [tuple(row) for row in cells], tuple(notes), strong=strong, beside=beside
+    )
 
 
 def unfinished(others: Sequence[Unfinished]) -> Table:
@@ -109,15 +115,10 @@ def unfinished(others: Sequence[Unfinished]) -> Table:
     return Table(("folder", "state", "why", "command"), rows)
 
 
-def mean_and_std(values: Sequence[float]) -> str:
-    """A cell for the values of several seeds."""
+def mean_and_std(values: Sequence[float], mark: str = "") -> Mean:
+    """A cell for the values of several seeds; `mark`: what is written after it."""
     std = statistics.stdev(values) if len(values) > 1 else None
-    return with_std(statistics.mean(values), std)
-
-
-def with_std(mean: float, std: float | None) -> str:
-    """A cell for a mean over seeds and its deviation, None where there is one seed."""
-    return f"{mean:.1f}" if std is None else f"{mean:.1f} ± {std:.1f}"
+    return Mean(statistics.mean(values), std, len(values), mark)
 
 
 def maps_by_method(runs: Sequence[Run]) -> dict[str, list[str]]:
@@ -189,9 +190,9 @@ def _seeds(seeds: Sequence[int], lost: Sequence[Unfinished]) -> str:
 def _maps(group: Sequence[Run]) -> list[str]:
     """The mAPs of a row: of val, of test, and of test at the last epoch."""
     names = (group[0].config.chosen_by, "test_map", "test_map_last")
-    val, *test = (mean_and_std([run.summary[name] for run in group]) for name in names)
+    val, *test = ([run.summary[name] for run in group] for name in names)
     mark = " †" if _lacks_truth(group) else ""
-    return [val, *(f"{mean}{mark}" for mean in test)]
+    return [mean_and_std(val), *(mean_and_std(values, mark) for values in test)]
 
 
 def _chosen(rows: Sequence[Row]) -> tuple[frozenset[int], list[str]]:
@@ -210,6 +211,14 @@ def _chosen(rows: Sequence[Row]) -> tuple[frozenset[int], list[str]]:
             name = method_name(rows[places[choice.places[0]]].run.config)
             notes.append(f"{name}: no seed is common to all of its settings, so none is chosen.")
     return strong, notes
+
+
+def _choice_cells(rows: Sequence[Row], strong: frozenset[int]) -> list[str]:
+    """Of each row whether val mAP chooses it, nothing where there is no choice."""
+    finished = [place for place, row in enumerate(rows) if row.runs]
+    lost = {finished[place] for place in losers([rows[place].runs for place in finished])}
+    cells = {**dict.fromkeys(lost, "no"), **dict.fromkeys(strong, "yes")}
+    return [cells.get(place, "") for place in range(len(rows))]
 
 
 def settings_of(rows: Sequence[Row]) -> list[str]:
@@ -279,6 +288,11 @@ def dataset_names(sets: Sequence[str]) -> list[str]:
     if len({*sets}) <= 1:
         return []
     return [found if short[Path(found).name] > 1 else Path(found).name for found in sets]
+
+
+def _test_labels(group: Sequence[Run]) -> str:
+    """By which labels the test counts: truth, or observed ones."""
+    return ("observed" if _lacks_truth(group) else "truth") if group else ""
 
 
 def _lacks_truth(group: Sequence[Run]) -> bool:
