@@ -2,6 +2,8 @@
 
 import csv
 import json
+import re
+from pathlib import Path
 
 import pytest
 
@@ -229,9 +231,40 @@ def test_several_folders_are_one_table(tmp_path, capsys):
     rows, _ = table(tmp_path / "a", tmp_path / "b", tmp_path / "c")
     assert [row["seeds"] for row in rows] == ["1, 2"]
     assert "c/run repeats" in capsys.readouterr().err
-    (tmp_path / "d").mkdir()
-    with pytest.raises(UserError, match="d holds no finished run"):
-        find_runs(tmp_path / "a", tmp_path / "d")
+
+
+def test_a_folder_without_runs_is_left_out_where_another_has_some(tmp_path, capsys):
+    write_run(tmp_path / "a" / "run")
+    (tmp_path / "b").mkdir()
+    report.main([str(tmp_path / "a"), str(tmp_path / "b")])
+    out, error = capsys.readouterr()
+    assert "| LL-R |" in out
+    none = f"{tmp_path}/b holds no finished run (no summary.json below it)"
+    assert error == f"warning: {none}: left out\n"
+    with pytest.raises(UserError, match=re.escape(none)):
+        find_runs(tmp_path / "b", tmp_path / "b")
+    with pytest.raises(UserError, match="there is no folder"):
+        find_runs(tmp_path / "a", tmp_path / "c")
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ("--html x --format csv", "--format is of a table that is printed"),
+        ("--write x --format csv", "--format is of a table that is printed"),
+        ("--html x --table groups", "--table is of a table that is printed or written"),
+        ("--name x", "--name is of the markers of a page"),
+        ("--pictures x", "--pictures are those of the page of --html"),
+        ("--best --table groups", "--best is of the table of results"),
+    ],
+)
+def test_a_flag_of_which_nothing_would_come_is_refused(tmp_path, capsys, words, says):
+    write_run(tmp_path / "run")
+    assert cli.run(report.main, [str(tmp_path), *words.split()]) == 2
+    out, error = capsys.readouterr()
+    assert (out, error.count("\n")) == ("", 1)
+    assert says in error
+    assert not Path("x").exists()
 
 
 CELLS = """| <!-- x LSAN -->old<!-- /x LSAN -->, <!-- x EM+APL -->97.1<!-- /x EM+APL --> |

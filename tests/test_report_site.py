@@ -87,6 +87,15 @@ def test_every_section_that_the_records_allow(full, tmp_path, capsys):
     assert page.count(f"<td>{NOT_RUN}</td>") + page.count(f">{NOT_RUN}</td>") >= 3
 
 
+def test_with_best_the_chosen_settings_are_the_results(full, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(figures, "KINDS", {})
+    for words, count in (([], 2), (["--best"], 1)):
+        page, _ = page_of(tmp_path, capsys, full, *words)
+        assert ("Chosen by validation" in sections(page)) == (not words)
+        results = page.partition('id="part-1"')[2].partition("</section>")[0]
+        assert results.count("<td>LL-R</td>") == count
+
+
 def test_the_same_records_give_the_same_page(full, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(figures, "KINDS", {"best_last": figures.KINDS["best_last"]})
     first, second = (page_of(tmp_path, capsys, full)[0] for _ in range(2))

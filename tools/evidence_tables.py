@@ -9,7 +9,7 @@ from cli import UserError
 from folder import POINTING as RECORD
 from record import is_number
 from tools.explained import Pointing, read_pointing
-from tools.finished import Found, Run, method_name, warn
+from tools.finished import Found, Run, method_name, warn, with_explain
 from tools.looks import KINDS
 from tools.published import HIGHEST_LOSS, OPENIMAGES, OPENIMAGES_GROUPS, POINTING, SETS
 from tools.report_tables import (
@@ -37,7 +37,7 @@ def pointing(runs: Sequence[Run]) -> Table:
         rows.append((
             *named, mean_and_std(total), mean_and_std(mean), _strict(games.values()),
             _paper(row.run), _joined(seeds),
-            f"{command_of(row.run, seeds[0])} && python -m tools.explain RUN",
+            with_explain(command_of(row.run, seeds[0])),
         ))  # fmt: skip
     strict = "all, without borders"
     head = ("data set", "method", "setting", "all", "mean of classes", strict, "paper", "seeds",

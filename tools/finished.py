@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from cli import UserError, printable
-from config import Config, command, read_config
+from config import Config, command, read_config, resolve
 from data.draw import Draw
 from files import is_there
 from folder import SUMMARY
@@ -94,10 +94,15 @@ def read_runs(*folders: Path) -> list[Run]:
 def find_runs(*folders: Path) -> Found:
     """Everything below these folders that is a run, or looks like one.
 
-    A run that repeats another's kind and seed is left out, of which a warning tells. Raises
-    UserError where a folder holds no run.
+    Of a run that repeats another's kind and seed, and of a folder that holds none, a warning tells.
+    Raises UserError where there is no such folder, and where none of them holds a run.
     """
     found = [_find_in(folder) for folder in folders]
+    reasons = [_lacks_runs(*pair) for pair in zip(folders, found, strict=True)]
+    if all(reasons):
+        raise UserError(reasons[0])
+    for reason in filter(None, reasons):
+        warn(f"{reason}: left out")
     runs = _once_each([run for part in found for run in part.runs])
     return Found(runs, [other for part in found for other in part.others])
 
@@ -119,11 +124,16 @@ def _find_in(folder: Path) -> Found:
         found.others.extend(_damage_of(run))
     plans = sorted(path.parent for path in folder.glob(f"**/{PLAN}"))
     found.others.extend(lost for place in plans for lost in missing_in(place))
-    if not found.runs and all(other.status == FOREIGN for other in found.others):
-        if found.others:
-            raise UserError(found.others[0].why)
-        raise UserError(f"{folder} holds no finished run (no summary.json below it)")
     return found
+
+
+def _lacks_runs(folder: Path, found: Found) -> str:
+    """Why nothing in the folder is a run, or nothing where something is."""
+    if found.runs or any(other.status != FOREIGN for other in found.others):
+        return ""
+    if found.others:
+        return found.others[0].why
+    return f"{folder} holds no finished run (no summary.json below it)"
 
 
 def _read_run(folder: Path) -> Run:
@@ -182,6 +192,12 @@ def _check_fits(config: Config, summary: dict[str, Any], path: Path) -> None:
                 f"{path} is of a run with {name} {summary[name]}, its config.json says "
                 f"{getattr(config, name)}: run it again"
             )
+
+
+def with_explain(command: str) -> str:
+    """The command that trains a run, and after it the one that plays the pointing game with it."""
+    run_dir = resolve(shlex.split(command)[2:])[0].run_dir
+    return f"{command} && {shlex.join(['python', '-m', 'tools.explain', str(run_dir)])}"
 
 
 def group_by_method(runs: Sequence[Run]) -> list[list[Run]]:

@@ -23,17 +23,22 @@ from tools.unfinished import DAMAGED
 
 
 def write_page(
-    found: Found, path: Path, pictures: Path | None = None, data_root: str | None = None
+    found: Found,
+    path: Path,
+    pictures: Path | None = None,
+    data_root: str | None = None,
+    best: bool = False,
 ) -> None:
     """Write the page; what the records do not hold is left out.
 
     Its figures are those in the folder `pictures`, or else drawn from the runs as far as these are
-    of one data set. Raises UserError where that cannot be done.
+    of one data set. With `best` its table of results has the chosen setting of each method alone.
+    Raises UserError where that cannot be done.
     """
     runs = found.runs
     drawn_before = list(_found_in(pictures)) if pictures else []
-    sections = [Section("Results", [results(found)])]
-    if choose([row.runs for row in rows_of(found) if row.runs]):
+    sections = [Section("Results", [results(found, best)])]
+    if not best and choose([row.runs for row in rows_of(found) if row.runs]):
         said = "Of the settings of each method, the one with the highest validation mAP."
         chosen = [results(found, best=True)]
         sections.append(Section("Chosen by validation", chosen, text=[said]))
