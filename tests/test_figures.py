@@ -530,6 +530,8 @@ def test_shares_of_the_training_images_are_of_one_test(tmp_path, capsys):
         (["best_last", "runs", "--out", "new/"], "--out new/ is a folder"),
         (["best_last", "runs", "--out", ".."], "--out .. is a folder"),
         (["best_last", "runs", "--out", ""], "--out"),
+        (["best_last", "runs", "--out", "x.jpg"], "--out x.jpg: figures are PNG and PDF"),
+        (["best_last", "runs", "--out", "x.SVG"], "--out x.SVG: figures are PNG and PDF"),
         (["best_last", "runs", "--out", "a\0b"], "--out"),
         (["best_last", "runs", "--out", "file/x"], "cannot write file/x.png"),
         (["best_last", "runs", "--out", "x" * 400], "File name too long"),
@@ -562,12 +564,12 @@ def test_a_summary_without_a_result_is_one_line(tmp_path, capsys):
     assert "summary.json holds no val_map: run it again" in capsys.readouterr().err
 
 
-def test_the_ending_may_be_given_and_the_usual_place_is_imgs(tmp_path, monkeypatch):
+def test_the_ending_may_be_given_and_the_usual_place_is_beside_the_results(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write_run(tmp_path / "runs" / "run")
-    for words in ([], ["--out", "a.png"], ["--out", "b.pdf"], ["--out", "c.1"]):
+    for words in ([], ["--out", "a.png"], ["--out", "b.PDF"], ["--out", "c.1"]):
         assert cli.run(figures.main, ["best_last", "runs", *words]) == 0
-    assert sorted(path.name for path in (tmp_path / "imgs").iterdir()) == [
+    assert sorted(path.name for path in (tmp_path / "runs" / "figures").iterdir()) == [
         "best_last.pdf", "best_last.png"
     ]  # fmt: skip
     names = {path.name for path in tmp_path.iterdir() if path.is_file()}

@@ -139,6 +139,11 @@ def test_a_command_can_be_copied_as_it_was():
     assert html.unescape(re.search("<code>(.*?)</code>", the_page())[1]) == COMMAND
 
 
+def test_the_method_of_a_chosen_row_stands_out():
+    table = Table(("data set", "method"), [("coco", "AN")], strong=frozenset({0}))
+    assert "<td>coco</td><td><b>AN</b></td>" in page("", [Section("", [table])], [])
+
+
 def test_numbers_stand_to_the_right_and_long_texts_have_lines():
     rows = [("1.5 ± 0.1", "1, 2", "x" * 99), ("not run", "3", "")]
     text = page("", [Section("", [Table(("map", "seeds", "why"), rows)])], [])
@@ -263,6 +268,7 @@ def test_tables_sort(show, place, upwards, downwards):
         assert column(shown, 2) == [written[row] for row in rows]
     strong = shown.locator("#part-1 tr.strong td:nth-child(2)").all_inner_texts()
     assert strong == ["delta_rel 2"]
+    assert shown.locator("#part-1 td b").all_inner_texts() == ["LL-R"]
 
 
 def test_tables_sort_by_keyboard_one_column_at_a_time(show):

@@ -40,6 +40,13 @@ def test_markdown():
     )
 
 
+def test_the_name_of_the_method_stands_out_wherever_its_column_is():
+    table = Table(("data set", "method"), [("coco", "AN")], strong=frozenset({0}))
+    assert markdown(table).splitlines()[2] == "| coco | **AN** |"
+    other = table._replace(head=("data set", "class"))
+    assert markdown(other).splitlines()[2] == "| **coco** | AN |"
+
+
 def test_latex_has_no_commands_and_its_notes_are_comments():
     assert latex(PLAIN) == (
         "\\begin{tabular}{ll}\n"

@@ -115,7 +115,7 @@ def unfinished(others: Sequence[Unfinished]) -> Table:
     return Table(("folder", "state", "why", "command"), rows)
 
 
-def mean_and_std(values: Sequence[float], mark: str = "") -> Mean:
+def mean_and_std(values: Sequence[float], mark: str = "") -> str:
     """A cell for the values of several seeds; `mark`: what is written after it."""
     std = statistics.stdev(values) if len(values) > 1 else None
     return Mean(statistics.mean(values), std, len(values), mark)

@@ -39,6 +39,11 @@ class Table(NamedTuple):
     strong: frozenset[int] = frozenset()  # places of the rows that stand out
     beside: Mapping[str, Sequence[str]] = MappingProxyType({})  # columns that CSV alone has
 
+    @property
+    def naming(self) -> int:
+        """The place of the column that names a row."""
+        return self.head.index("method") if "method" in self.head else 0
+
 
 def markdown(table: Table) -> str:
     """The table for a Markdown page."""
@@ -49,7 +54,7 @@ def markdown(table: Table) -> str:
             for title, cell in zip(table.head, row, strict=True)
         ]
         if place in table.strong:
-            cells[0] = f"**{cells[0]}**"
+            cells[table.naming] = f"**{cells[table.naming]}**"
         rows.append(tuple(cells))
     text = "".join(f"| {' | '.join(row)} |\n" for row in rows)
     return text + "".join(f"\n{note}\n" for note in table.notes)
