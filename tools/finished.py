@@ -83,9 +83,9 @@ def read_runs(*folders: Path) -> list[Run]:
     found = find_runs(*folders)
     if not found.whole:
         names = " and ".join(map(str, folders))
-        raise UserError(
-            f"no run below {names} is finished and whole: python -m tools.report tells of each"
-        )
+        why = next((other.why for other in found.others if other.status == DAMAGED), "")
+        state = f"finished and whole ({why})" if why else "finished"
+        raise UserError(f"no run below {names} is {state}: python -m tools.report tells of each")
     for other in found.others:
         warn(f"{other.folder} is {other.status} ({other.why}): left out")
     return found.whole

@@ -54,7 +54,7 @@ def page(title: str, sections: Sequence[Section], runs: Sequence[RunCurves]) -> 
 
     All texts are plain text. The same content gives the same page.
     """
-    script = read(PAGE, "page.js") + read(PAGE, "chart.js")
+    script = "".join(read(PAGE, f"{name}.js") for name in ("page", "chart", "choosing"))
     style = read(PAGE, "chart.css") + read(PAGE, "style.css")
     parts = _parts(sections, runs)
     filling = {
