@@ -3,7 +3,6 @@
 import csv
 import json
 import re
-from pathlib import Path
 
 import pytest
 
@@ -258,13 +257,14 @@ def test_a_folder_without_runs_is_left_out_where_another_has_some(tmp_path, caps
         ("--best --table groups", "--best is of the table of results"),
     ],
 )
-def test_a_flag_of_which_nothing_would_come_is_refused(tmp_path, capsys, words, says):
+def test_a_flag_of_which_nothing_would_come_is_refused(tmp_path, capsys, monkeypatch, words, says):
+    monkeypatch.chdir(tmp_path)
     write_run(tmp_path / "run")
     assert cli.run(report.main, [str(tmp_path), *words.split()]) == 2
     out, error = capsys.readouterr()
     assert (out, error.count("\n")) == ("", 1)
     assert says in error
-    assert not Path("x").exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
 
 
 CELLS = """| <!-- x LSAN -->old<!-- /x LSAN -->, <!-- x EM+APL -->97.1<!-- /x EM+APL --> |

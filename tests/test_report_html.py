@@ -337,6 +337,15 @@ def test_the_mean_of_the_chosen_setting_is_shown_at_first(show):
         assert lines(shown) == count
 
 
+def test_what_is_hidden_at_first_comes_by_its_button(show):
+    names = ["AN", "linear AN", *(f"X{number}" for number in range(12))]
+    shown = show(page("", [], [run(1, method=name) for name in names]))
+    linear = shown.get_by_role("button", name="linear AN")
+    assert (lines(shown), linear.get_attribute("aria-pressed")) == (13, "false")
+    linear.click()
+    assert lines(shown) == 14
+
+
 def test_there_are_boxes_for_what_there_is_alone(show):
     shown = show(page("", [], RUNS[3:]))
     assert lines(shown) == 1
