@@ -133,9 +133,10 @@ def _read_saved(path: str) -> dict[str, Any]:
     """The settings in a run's config.json, each checked as its flag would be."""
     saved = read_json(Path(path))
     saved.pop("environment", None)
+    known = [name for name, flag in FLAGS.items() if flag.metadata["saved"]]
     for name in saved:
-        if name not in FLAGS or not FLAGS[name].metadata["saved"]:
-            raise UserError(f"{path}: there is no setting {name!r}{did_you_mean(name, FLAGS)}")
+        if name not in known:
+            raise UserError(f"{path}: there is no setting {name!r}{did_you_mean(name, known)}")
         if isinstance(saved[name], list) and not hasattr(FLAGS[name].metadata["parse"], "several"):
             raise UserError(f"{path}: --{name}: {saved[name]} is not one value")
     words = [f"--{name}={written(value)}" for name, value in saved.items()]

@@ -50,6 +50,8 @@ def write_run(
     config.update(seed=seed, **settings)
     summary.update(seed=seed, test_map=90.0 + seed, test_labels=test_labels)
     summary.update((name, value) for name, value in settings.items() if name in summary)
+    if metrics is not None:
+        summary["epochs_run"] = len(metrics)
     summary.update(results)
     if data is False:
         config["environment"] = {"python": "3"}

@@ -654,7 +654,7 @@ TOOLS = [
     ("report: page not text", holds("p.md", b"\xff"), "tools.report runs --write p.md", "p.md"),
     ("report: markers reversed", holds("p.md", "<!-- /runs -->\n<!-- runs -->\n"), "tools.report runs --write p.md", "p.md"),
     ("report: another program's settings", all_of(gone(SUMMARY), holds(CONFIG, '{"model": 1}')), "tools.report runs", "config.json", "there is no setting 'model'"),
-    ("report: one folder without runs", nothing, "tools.report runs tiny", "tiny holds no finished run"),
+    ("report: two folders without runs", nothing, "tools.report tiny tiny", "tiny holds no finished run"),
     ("report: a list of wrong runs", holds("tiny/runs.txt", "--mod_scheme LLR"), "tools.report tiny", "line 1: --mod_scheme", "did you mean LL-R?"),
     ("report: unknown table", nothing, "tools.report runs --table result", "--table: 'result'", "did you mean results?"),
     ("report: unknown form", nothing, "tools.report runs --format html", "--format: 'html'", "markdown, latex, csv"),

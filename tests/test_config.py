@@ -822,6 +822,12 @@ def test_a_bad_saved_run_costs_one_line(tmp_path, content, words):
     assert len(message.splitlines()) == 1
 
 
+def test_a_flag_that_no_record_holds_is_not_meant_by_its_own_name(tmp_path):
+    (tmp_path / "config.json").write_text('{"check_images": 1}')
+    with pytest.raises(UserError, match=r"there is no setting 'check_images'$"):
+        parse_args(["--config", str(tmp_path / "config.json")])
+
+
 # Wrong command lines: what is said of them
 
 WRONG = [

@@ -38,6 +38,7 @@ def test_the_tables_of_evidence_are_those_of_the_records(name):
 
 def test_what_is_reproduced_is_that_of_the_records():
     found = reproduction.claims(find_runs(RESULTS / "digits").runs)
+    found = reproduction.with_reasons(found, reproduction.REASONS)
     summary, details = (
         markdown(make(found)) for make in (reproduction.summary, reproduction.details)
     )

@@ -254,7 +254,8 @@ def test_pointing(tmp_path):
     ]  # fmt: skip
     assert table.rows[3] == (
         "pascal", "LL-R", "delta_rel 0.2", "66.7 ± 11.8", "60.0 ± 7.1", "83.7", "1, 2",
-        "python main.py --dataset pascal --mod_scheme LL-R --seed 1 && python -m tools.explain RUN",
+        "python main.py --dataset pascal --mod_scheme LL-R --seed 1 && python -m tools.explain "
+        "results/pascal_LL-R_0.2_sgd_0.005_seed1",
     )  # fmt: skip
     own = tmp_path / "own"
     play(own / "run", 1, 5, "--dataset digits")

@@ -200,9 +200,10 @@ def test_the_records_are_the_same_bytes_every_time(run_dir, capsys):
     *classes, last, _ = capsys.readouterr().out.splitlines()
     found = read_pointing(run_dir)
     assert [line.split()[0] for line in classes] == list(found.classes)
+    assert all(line.split()[2:4] == ["%", "of"] for line in classes)
     assert last == (
-        f"Val pointing game : {found.tally.total:.3f} of {sum(found.tally.tries):,} tries, mean "
-        f"over classes {found.tally.mean:.3f}, on 120 images"
+        f"Val pointing game : {found.tally.total:.3f} % of {sum(found.tally.tries):,} tries, "
+        f"mean over classes {found.tally.mean:.3f} %, on 120 images"
     )
 
 

@@ -392,6 +392,34 @@ def test_hostile_names_are_shown_in_one_short_line(kind, trained, drawn, tmp_pat
         assert any(text.startswith(r"a\nb\x1b") for text in found)
 
 
+def test_a_colour_means_one_thing_in_the_figure_of_memorization(study, shown, tmp_path):
+    """Kinds of labels, all of which are shown, look like no method."""
+    assert draw("memorization", study / str(SHARES[0]), out=tmp_path / "x") == 0
+    maps, losses, selected = (
+        {line.get_color() for line in axes.lines if len(line.get_xdata())} for axes in shown[0].axes
+    )
+    assert losses == {kind.color for kind in looks.KINDS.values()}
+    assert selected < maps
+    assert not maps & losses
+    methods = [looks.look(name).color for name in (*SCHEMES, "full labels")]
+    assert not {*methods} & losses
+    assert len({kind.linestyle for kind in looks.KINDS.values()}) == 3
+
+
+@pytest.mark.parametrize("kind", ["memorization", "selection", "best_last"])
+def test_a_run_whose_epochs_are_damaged_is_left_out_with_a_word(kind, shown, tmp_path, capsys):
+    rows = made_rows(np.random.default_rng(0), 6, selects=True)
+    for seed in (1, 2):
+        write_run(tmp_path / "runs" / str(seed), seed, metrics=rows)
+    path = tmp_path / "runs" / "2" / "metrics.csv"
+    path.write_text(path.read_text()[:-30])
+    assert draw(kind, tmp_path / "runs", out=tmp_path / "x") == 0
+    error = capsys.readouterr().err
+    assert f"{tmp_path}/runs/2 is damaged ({path} is not what a run writes): left out" in error
+    assert error.count("2 is damaged") == 1
+    assert "One seed" in " ".join(text for text, _ in texts(shown[0]))
+
+
 # series, choices, refusals
 
 
@@ -502,6 +530,8 @@ def test_shares_of_the_training_images_are_of_one_test(tmp_path, capsys):
         (["best_last", "runs", "--out", "new/"], "--out new/ is a folder"),
         (["best_last", "runs", "--out", ".."], "--out .. is a folder"),
         (["best_last", "runs", "--out", ""], "--out"),
+        (["best_last", "runs", "--out", "x.jpg"], "--out x.jpg: figures are PNG and PDF"),
+        (["best_last", "runs", "--out", "x.SVG"], "--out x.SVG: figures are PNG and PDF"),
         (["best_last", "runs", "--out", "a\0b"], "--out"),
         (["best_last", "runs", "--out", "file/x"], "cannot write file/x.png"),
         (["best_last", "runs", "--out", "x" * 400], "File name too long"),
@@ -534,12 +564,12 @@ def test_a_summary_without_a_result_is_one_line(tmp_path, capsys):
     assert "summary.json holds no val_map: run it again" in capsys.readouterr().err
 
 
-def test_the_ending_may_be_given_and_the_usual_place_is_imgs(tmp_path, monkeypatch):
+def test_the_ending_may_be_given_and_the_usual_place_is_beside_the_results(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write_run(tmp_path / "runs" / "run")
-    for words in ([], ["--out", "a.png"], ["--out", "b.pdf"], ["--out", "c.1"]):
+    for words in ([], ["--out", "a.png"], ["--out", "b.PDF"], ["--out", "c.1"]):
         assert cli.run(figures.main, ["best_last", "runs", *words]) == 0
-    assert sorted(path.name for path in (tmp_path / "imgs").iterdir()) == [
+    assert sorted(path.name for path in (tmp_path / "runs" / "figures").iterdir()) == [
         "best_last.pdf", "best_last.png"
     ]  # fmt: skip
     names = {path.name for path in tmp_path.iterdir() if path.is_file()}

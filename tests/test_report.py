@@ -1,6 +1,8 @@
 """Which runs are a row of the report: those on the same labels of the same data."""
 
+import csv
 import json
+import re
 
 import pytest
 
@@ -64,6 +66,22 @@ def test_the_papers_labels_and_full_labels_go_without_saying(tmp_path):
     rows, _ = table(tmp_path)
     assert [row["method"] for row in rows] == ["LL-R", "full labels"]
     assert "labels" not in rows[0]
+
+
+def test_csv_says_what_validation_chooses_and_by_which_labels_was_tested(tmp_path, capsys):
+    for delta, val in ((1.0, 80.0), (2.0, 90.0)):
+        for seed in (1, 2):
+            write_run(tmp_path / f"{delta}_{seed}", seed, delta_rel=delta, val_map=val + seed)
+    write_run(tmp_path / "iu", mod_scheme="IU", test_labels="observed")
+    report.main([str(tmp_path), "--format", "csv"])
+    rows = list(csv.DictReader(capsys.readouterr().out.splitlines()))
+    names = ("method", "val_map_mean", "val_map_std", "test_map_mean", "n", "test_labels", "chosen")
+    assert [[row[name] for name in names] for row in rows][1:] == [
+        ["LL-R", "81.5", "0.707107", "91.5", "2", "truth", "no"],
+        ["LL-R", "91.5", "0.707107", "91.5", "2", "truth", "yes"],
+    ]
+    assert (rows[0]["test_map_mean"], rows[0]["test_map_std"]) == ("91", "")
+    assert (rows[0]["test_labels"], rows[0]["chosen"]) == ("observed", "")
 
 
 def test_full_labels_are_the_same_whatever_is_observed(tmp_path):
@@ -212,9 +230,41 @@ def test_several_folders_are_one_table(tmp_path, capsys):
     rows, _ = table(tmp_path / "a", tmp_path / "b", tmp_path / "c")
     assert [row["seeds"] for row in rows] == ["1, 2"]
     assert "c/run repeats" in capsys.readouterr().err
-    (tmp_path / "d").mkdir()
-    with pytest.raises(UserError, match="d holds no finished run"):
-        find_runs(tmp_path / "a", tmp_path / "d")
+
+
+def test_a_folder_without_runs_is_left_out_where_another_has_some(tmp_path, capsys):
+    write_run(tmp_path / "a" / "run")
+    (tmp_path / "b").mkdir()
+    report.main([str(tmp_path / "a"), str(tmp_path / "b")])
+    out, error = capsys.readouterr()
+    assert "| LL-R |" in out
+    none = f"{tmp_path}/b holds no finished run (no summary.json below it)"
+    assert error == f"warning: {none}: left out\n"
+    with pytest.raises(UserError, match=re.escape(none)):
+        find_runs(tmp_path / "b", tmp_path / "b")
+    with pytest.raises(UserError, match="there is no folder"):
+        find_runs(tmp_path / "a", tmp_path / "c")
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ("--html x --format csv", "--format is of a table that is printed"),
+        ("--write x --format csv", "--format is of a table that is printed"),
+        ("--html x --table groups", "--table is of a table that is printed or written"),
+        ("--name x", "--name is of the markers of a page"),
+        ("--pictures x", "--pictures are those of the page of --html"),
+        ("--best --table groups", "--best is of the table of results"),
+    ],
+)
+def test_a_flag_of_which_nothing_would_come_is_refused(tmp_path, capsys, monkeypatch, words, says):
+    monkeypatch.chdir(tmp_path)
+    write_run(tmp_path / "run")
+    assert cli.run(report.main, [str(tmp_path), *words.split()]) == 2
+    out, error = capsys.readouterr()
+    assert (out, error.count("\n")) == ("", 1)
+    assert says in error
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
 
 
 CELLS = """| <!-- x LSAN -->old<!-- /x LSAN -->, <!-- x EM+APL -->97.1<!-- /x EM+APL --> |

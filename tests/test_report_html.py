@@ -139,6 +139,11 @@ def test_a_command_can_be_copied_as_it_was():
     assert html.unescape(re.search("<code>(.*?)</code>", the_page())[1]) == COMMAND
 
 
+def test_the_method_of_a_chosen_row_stands_out():
+    table = Table(("data set", "method"), [("coco", "AN")], strong=frozenset({0}))
+    assert "<td>coco</td><td><b>AN</b></td>" in page("", [Section("", [table])], [])
+
+
 def test_numbers_stand_to_the_right_and_long_texts_have_lines():
     rows = [("1.5 ± 0.1", "1, 2", "x" * 99), ("not run", "3", "")]
     text = page("", [Section("", [Table(("map", "seeds", "why"), rows)])], [])
@@ -183,6 +188,22 @@ def test_a_group_of_runs_has_the_mean_of_its_finished_ones():
     assert group["lines"][0]["values"]["selected_precision"] == [None, 50, 25]
     assert (other["hasMean"], len(other["lines"])) == (False, 1)
     assert group["color"] != other["color"]
+
+
+def test_of_many_methods_those_with_something_beside_are_hidden_at_first():
+    names = ["AN", "linear AN", "LinearInit + IU", *(f"X{number}" for number in range(10))]
+    assert json.loads(chart_json([run(1, method=name) for name in names]))["hidden"] == [
+        "linear AN"
+    ]
+    few = chart_json([run(1, method=name) for name in names[:12]])
+    assert json.loads(few)["hidden"] == []
+
+
+def test_the_modes_of_csl_have_dashes_of_their_own():
+    modes = ("CSL selective", "CSL ignore", "CSL negative", "LL-Cp", "BoostLU + LL-Cp")
+    groups = json.loads(chart_json([run(1, method=name) for name in modes]))["groups"]
+    assert len({group["color"] for group in groups}) == 1
+    assert len({group["dash"] for group in groups}) == len(modes)
 
 
 def test_means_end_with_the_shortest_line_and_know_nothing_of_the_unknown():
@@ -247,6 +268,7 @@ def test_tables_sort(show, place, upwards, downwards):
         assert column(shown, 2) == [written[row] for row in rows]
     strong = shown.locator("#part-1 tr.strong td:nth-child(2)").all_inner_texts()
     assert strong == ["delta_rel 2"]
+    assert shown.locator("#part-1 td b").all_inner_texts() == ["LL-R"]
 
 
 def test_tables_sort_by_keyboard_one_column_at_a_time(show):
@@ -304,8 +326,53 @@ def lines(page):
     return page.locator("#chart-lines path").count()
 
 
+def test_the_mean_of_the_chosen_setting_is_shown_at_first(show):
+    """Other settings and single runs where they are asked for; where there is no mean, all runs."""
+    other = [run(seed, (5, 5), setting="delta_rel 9", is_chosen=False) for seed in (1, 2)]
+    unfinished = [run(1, method="EM", status="stopped")]
+    shown = show(page("", [], [*RUNS, *other, *unfinished]))
+    assert lines(shown) == 3
+    for box, count in (("every setting", 4), ("single runs", 9), ("every setting", 6)):
+        shown.get_by_label(box).click()
+        assert lines(shown) == count
+
+
+def test_what_is_hidden_at_first_comes_by_its_button(show):
+    names = ["AN", "linear AN", *(f"X{number}" for number in range(12))]
+    shown = show(page("", [], [run(1, method=name) for name in names]))
+    linear = shown.get_by_role("button", name="linear AN")
+    assert (lines(shown), linear.get_attribute("aria-pressed")) == (13, "false")
+    linear.click()
+    assert lines(shown) == 14
+
+
+def test_there_are_boxes_for_what_there_is_alone(show):
+    shown = show(page("", [], RUNS[3:]))
+    assert lines(shown) == 1
+    assert not shown.get_by_label("every setting").is_visible()
+    assert not shown.get_by_label("single runs").is_visible()
+
+
+def test_a_page_that_has_no_room_yet_is_drawn_once_it_has(browser, tmp_path):
+    """In a hidden frame, and in a window that is narrower than its margins."""
+    inner, outer = tmp_path / "page.html", tmp_path / "outer.html"
+    inner.write_text(the_page(), encoding="utf-8")
+    outer.write_text('<iframe src="page.html" width="900" style="display: none"></iframe>')
+    with opened(browser, outer) as around, opened(browser, inner, width=80) as narrow:
+        hidden = around.page.frames[1]
+        hidden.wait_for_load_state()
+        for frame in (hidden, narrow.page):
+            assert lines(frame) == 0
+        around.page.eval_on_selector("iframe", "frame => frame.style.display = 'block'")
+        narrow.page.set_viewport_size({"width": 900, "height": 600})
+        for frame in (hidden, narrow.page):
+            frame.locator("#chart-lines path").nth(1).wait_for(state="attached")
+    assert around.complaints == narrow.complaints == []
+
+
 def test_methods_are_hidden_and_shown(show):
     shown = show(the_page())
+    shown.get_by_label("single runs").check()
     assert lines(shown) == 5
     an = shown.get_by_role("button", name="AN", exact=True)
     an.click()
@@ -323,7 +390,7 @@ def test_the_axes_tell_of_the_column_that_is_shown(show):
     shown = show(the_page())
     axes = shown.locator("#chart-axes text")
     assert axes.all_text_contents() == [
-        *(str(value) for value in range(10, 70, 10)), "1", "2", "3", "epoch", "validation mAP (%)",
+        *(str(value) for value in range(10, 60, 10)), "1", "2", "3", "epoch", "validation mAP (%)",
     ]  # fmt: skip
     shown.get_by_label("Shown").select_option("selected_precision")
     assert axes.all_text_contents()[-1] == "selected labels that are truly positive (%)"
@@ -334,13 +401,14 @@ def test_the_axes_tell_of_the_column_that_is_shown(show):
 
 def test_data_sets_are_drawn_one_at_a_time(show):
     shown = show(page("", [], [*RUNS, run(1, method="ROLE", dataset="pascal")]))
-    assert lines(shown) == 5
+    assert lines(shown) == 2
     shown.get_by_label("Data set").select_option("pascal")
     assert (lines(shown), shown.locator(".legend [aria-pressed]").count()) == (1, 1)
 
 
 def test_values_are_read_by_pointer_and_by_keyboard(show):
     shown = show(the_page())
+    shown.get_by_label("single runs").check()
     tip = shown.locator("#chart-tip")
     assert not tip.is_visible()
     place = shown.evaluate("chart.points.find((point) => point.value === 15)")
@@ -400,7 +468,7 @@ def test_the_policy_stops_what_escaping_would_have_missed(browser, tmp_path):
     path.write_text(the_page().replace("<main>", f"<main>{bad}"), encoding="utf-8")
     with opened(browser, path) as shown:
         assert shown.page.evaluate("window.hacked") is None
-        assert lines(shown.page) == 5
+        assert lines(shown.page) == 2
     assert len(shown.complaints) >= 4
     assert all("Content Security Policy" in said for said in shown.complaints)
 

@@ -75,7 +75,7 @@ def sections(page):
 def test_every_section_that_the_records_allow(full, tmp_path, capsys):
     page, error = page_of(tmp_path, capsys, full)
     assert sections(page) == [
-        "Results", "Chosen by validation", "Runs without a result", "Groups of classes",
+        "Results", "Chosen by validation", "Runs without a full result", "Groups of classes",
         "Epoch of the highest loss", "Pointing game", "Figures", "Curves",
         "Runs and their commands",
     ]  # fmt: skip
@@ -85,6 +85,15 @@ def test_every_section_that_the_records_allow(full, tmp_path, capsys):
     assert "<title>Runs on " in page
     assert "5 finished runs, 2 without a result: 1 missing, 1 stopped" in page
     assert page.count(f"<td>{NOT_RUN}</td>") + page.count(f">{NOT_RUN}</td>") >= 3
+
+
+def test_with_best_the_chosen_settings_are_the_results(full, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(figures, "KINDS", {})
+    for words, count in (([], 2), (["--best"], 1)):
+        page, _ = page_of(tmp_path, capsys, full, *words)
+        assert ("Chosen by validation" in sections(page)) == (not words)
+        results = page.partition('id="part-1"')[2].partition("</section>")[0]
+        assert results.count(">LL-R<") == count
 
 
 def test_the_same_records_give_the_same_page(full, tmp_path, capsys, monkeypatch):
@@ -106,7 +115,7 @@ def test_no_section_that_they_do_not_allow(tmp_path, capsys):
 def test_runs_that_have_not_begun_have_a_page_without_curves(tmp_path, capsys):
     (tmp_path / "runs.txt").write_text("--dataset digits --seed 1\n")
     page, error = page_of(tmp_path, capsys, tmp_path)
-    assert sections(page) == ["Results", "Runs without a result", "Runs and their commands"]
+    assert sections(page) == ["Results", "Runs without a full result", "Runs and their commands"]
     assert "<title>Runs</title>" in page
     assert left_out(error) == TABLES
 
@@ -142,14 +151,37 @@ def test_the_curves_are_those_of_metrics(full):
     assert (stopped.best_epoch, stopped.test_map, stopped.why) == (None, None, "3 of 12 epochs")
     missing = next(run for run in found.values() if run.status == "missing")
     assert (missing.method, missing.columns) == ("IU", {})
+    chosen = {key[:2] for key, run in found.items() if run.is_chosen}
+    assert sorted(method for method, _ in chosen) == ["AN", "IU", "LL-R"]
+    assert all("delta_rel 2;" in setting for method, setting in chosen if method == "LL-R")
 
 
-def test_damaged_metrics_cost_their_curves_alone(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(figures, "KINDS", {})
+def test_of_other_experiments_of_a_method_the_first_is_shown_at_first(tmp_path):
+    """A whole set before a part of it; and what has a result before what has none."""
+    write_run(tmp_path / "a", mod_scheme="AN", lr=2e-3, val_map=50.0)
+    part = {"train images": "cd" * 8}
+    write_run(tmp_path / "b", mod_scheme="AN", lr=2e-3, ss_frac_train=0.5, data=part, val_map=90.0)
+    (tmp_path / "runs.txt").write_text("--dataset digits --mod_scheme AN --num_epochs 2\n")
+    found = list(report_site.curves(find_runs(tmp_path)))
+    assert sorted((run.setting, run.is_chosen) for run in found) == [
+        ("", True), ("num_epochs 2", False), ("ss_frac_train 0.5", False),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("damage", ["what is this", None, "cut in a row", "cut after a row"])
+def test_damaged_metrics_cost_their_curves_alone(tmp_path, capsys, damage):
+    """And the run is named among those without a full result; the figures are of the others."""
     for seed in (1, 2):
-        write_run(tmp_path / str(seed), seed)
-    (tmp_path / "2" / "metrics.csv").write_text("what is this")
-    page, _ = page_of(tmp_path, capsys, tmp_path)
+        write_run(tmp_path / "runs" / str(seed), seed)
+    path = tmp_path / "runs" / "2" / "metrics.csv"
+    rows = path.read_text().splitlines(keepends=True)
+    cut = {"cut in a row": "".join(rows)[:-40], "cut after a row": "".join(rows[:-1])}
+    path.unlink() if damage is None else path.write_text(cut.get(damage, damage))
+    page, error = page_of(tmp_path, capsys, tmp_path / "runs")
+    assert "no best_last" not in error
+    assert "Runs without a full result" in sections(page)
+    assert "1, 2; 2 damaged" in page
+    assert " --overwrite</code>" in page
     chart = json.loads(re.search('id="chart-data">(.*?)</script>', page, re.DOTALL)[1])
     assert [line["name"] for group in chart["groups"] for line in group["lines"]] == ["seed 1"]
     assert "2 finished runs" in page

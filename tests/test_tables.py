@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cli import printable
-from tools.tables import Table, comma_separated, latex, markdown
+from tools.tables import Mean, Table, comma_separated, latex, markdown
 
 HOSTILE = "| \\ & % $ # _ { } ~ ^ \n < > ` [ ] * \x1b[31m \u202e \\| \\\\ \\{"
 PLAIN = Table(
@@ -40,6 +40,13 @@ def test_markdown():
     )
 
 
+def test_the_name_of_the_method_stands_out_wherever_its_column_is():
+    table = Table(("data set", "method"), [("coco", "AN")], strong=frozenset({0}))
+    assert markdown(table).splitlines()[2] == "| coco | **AN** |"
+    other = table._replace(head=("data set", "class"))
+    assert markdown(other).splitlines()[2] == "| **coco** | AN |"
+
+
 def test_latex_has_no_commands_and_its_notes_are_comments():
     assert latex(PLAIN) == (
         "\\begin{tabular}{ll}\n"
@@ -58,6 +65,27 @@ def test_latex_has_no_commands_and_its_notes_are_comments():
 def test_csv_has_neither_notes_nor_marks():
     assert comma_separated(PLAIN) == (
         "method,mAP,command\nAN,1.0 ± 0.5,python a\nLL-R,2.0 †,python b\n"
+    )
+
+
+def test_csv_is_for_programs():
+    """A mean is two columns of all its digits; a number that is no mean stays one."""
+    table = Table(
+        head=("method", "val mAP", "mean of, all", "seeds"),
+        rows=[
+            ("AN", Mean(92.35091, 0.59123, 3, " †"), Mean(1 / 3, None, 1), "1, 2, 3"),
+            ("AN (paper)", "90.2", "", ""),
+            ("IU", "not run", "not run", "1 failed"),
+        ],
+        beside={"chosen": ["yes", "", ""]},
+    )
+    assert "92.4 ± 0.6 †" in markdown(table)
+    assert "chosen" not in markdown(table) + latex(table)
+    assert comma_separated(table) == (
+        "method,val_map_mean,val_map_std,mean_of_all_mean,mean_of_all_std,seeds,n,chosen\n"
+        'AN,92.3509,0.59123,0.333333,,"1, 2, 3",3,yes\n'
+        "AN (paper),90.2,,,,,0,\n"
+        "IU,,,,,1 failed,0,\n"
     )
 
 

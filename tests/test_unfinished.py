@@ -157,8 +157,10 @@ def test_a_table_of_another_form_is_that_alone(mixed, capsys):
     assert latex.count(r"\begin{tabular}") == 1
     assert "LSAN & ls\\_coef 0.2 & not run & not run & not run & 2, 3 missing \\\\" in latex
     rows = read_csv(said_by(capsys, mixed, "--format", "csv"))
-    assert [(row[0], row[5]) for row in rows] == [
-        ("LSAN", "2, 3 missing"), ("LL-R", "1; 2 failed; 3 running; 4 stopped; 5 missing"),
+    assert [row[:9] for row in rows] == [
+        ["LSAN", "ls_coef 0.2", *[""] * 6, "2, 3 missing"],
+        ["LL-R", "delta_rel 2.5", "80", "", "91", "", "99.3432", "",
+         "1; 2 failed; 3 running; 4 stopped; 5 missing"],
     ]  # fmt: skip
 
 
@@ -172,7 +174,7 @@ def test_the_page_tells_of_every_run(mixed, tmp_path, monkeypatch):
     page = path.read_text()
     assert "1 finished run, 6 without a result: 1 failed, 3 missing, 1 running, 1 stopped" in page
     for word in (
-        "2 failed; 3 running", "out of memory: lower --bsize", "Runs without a result",
+        "2 failed; 3 running", "out of memory: lower --bsize", "Runs without a full result",
         "there is no setting &#x27;model&#x27;", f"<code>{LL_R} 2</code>", "not run",
     ):  # fmt: skip
         assert word in page

@@ -37,14 +37,19 @@ def choose(groups: Sequence[Sequence[Run]]) -> list[Choice]:
 
 def best_alone(groups: Sequence[list[Run]]) -> list[list[Run]]:
     """The groups without those that lost a choice."""
-    lost = {
+    lost = losers(groups)
+    return [group for place, group in enumerate(groups) if place not in lost]
+
+
+def losers(groups: Sequence[Sequence[Run]]) -> set[int]:
+    """The places of the groups that lost a choice."""
+    return {
         place
         for choice in choose(groups)
         if choice.best is not None
         for place in choice.places
         if place != choice.best
     }
-    return [group for place, group in enumerate(groups) if place not in lost]
 
 
 def _choice(groups: Sequence[Sequence[Run]], places: Sequence[int]) -> Choice:

@@ -9,7 +9,7 @@ from cli import UserError
 from folder import POINTING as RECORD
 from record import is_number
 from tools.explained import Pointing, read_pointing
-from tools.finished import Found, Run, method_name, warn
+from tools.finished import Found, Run, method_name, warn, with_explain
 from tools.looks import KINDS
 from tools.published import HIGHEST_LOSS, OPENIMAGES, OPENIMAGES_GROUPS, POINTING, SETS
 from tools.report_tables import (
@@ -20,9 +20,8 @@ from tools.report_tables import (
     mean_and_std,
     rows_of,
     settings_of,
-    with_std,
 )
-from tools.tables import Table
+from tools.tables import Mean, Table
 
 
 def pointing(runs: Sequence[Run]) -> Table:
@@ -38,7 +37,7 @@ def pointing(runs: Sequence[Run]) -> Table:
         rows.append((
             *named, mean_and_std(total), mean_and_std(mean), _strict(games.values()),
             _paper(row.run), _joined(seeds),
-            f"{command_of(row.run, seeds[0])} && python -m tools.explain RUN",
+            with_explain(command_of(row.run, seeds[0])),
         ))  # fmt: skip
     strict = "all, without borders"
     head = ("data set", "method", "setting", "all", "mean of classes", strict, "paper", "seeds",
@@ -106,10 +105,10 @@ def highest_loss(runs: Sequence[Run], data_root: str | None = None) -> Table:
         seeds = sorted(run.config.seed for run in having)
         command = f"{command_of(first_run, seeds[0])} --audit labels"
         for kind, found in highest_loss_shares(row.runs, data_root).items():
-            first = with_std(found.first, found.first_std)
-            later = with_std(found.later, found.later_std)
+            first = Mean(found.first, found.first_std, found.seeds)
+            later = Mean(found.later, found.later_std, found.seeds)
             paper = _highest_loss_in_paper(first_run, kind)
-            rows.append((told, KINDS[kind][0], first, later, *paper, _joined(seeds), command))
+            rows.append((told, KINDS[kind].name, first, later, *paper, _joined(seeds), command))
     head = ("setting", "labels", "epoch 1", "later", "paper: epoch 1", "paper: later", "seeds",
             "command")  # fmt: skip
     return _without_empty(Table(head, rows), "setting", "paper: epoch 1", "paper: later")

@@ -196,11 +196,13 @@ def _say(found: Pointing, per_class: bool) -> None:
     """Print how the game went, in percent."""
     width = max(len(printable(name)) for name in found.classes)
     for name, (hits, tries) in found.classes.items() if per_class else ():
-        print(f"{printable(name):<{width}} {pointing.percent(hits, tries):7.3f} of {tries:,} tries")
+        print(
+            f"{printable(name):<{width}} {pointing.percent(hits, tries):7.3f} % of {tries:,} tries"
+        )
     tally = found.tally
     print(
-        f"{found.split.capitalize()} pointing game : {tally.total:.3f} of {tally.tries.sum():,} "
-        f"tries, mean over classes {tally.mean:.3f}, on {found.num_images:,} images"
+        f"{found.split.capitalize()} pointing game : {tally.total:.3f} % of {tally.tries.sum():,} "
+        f"tries, mean over classes {tally.mean:.3f} %, on {found.num_images:,} images"
     )
 
 

@@ -30,7 +30,7 @@ from tools.histories import (
     so_far,
     with_history,
 )
-from tools.looks import BLACK, BLUE, GREEN, VERMILION, drawing
+from tools.looks import BLACK, GREEN, KINDS, VERMILION, drawing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -40,7 +40,7 @@ CORRECT = ("LL-Ct", "LL-Cp")  # the schemes that correct labels
 CASES = 3  # good ones of a scheme, and as many bad ones
 NAMES = 7  # labels of an image at most
 SIGNS = {  # marker, colour, what it says
-    "given": ("s", BLUE, "given positive"),
+    "given": ("s", KINDS["tp"].color, "given positive"),
     "right": ("o", GREEN, "corrected, truly positive"),
     "wrong": ("X", VERMILION, "corrected, truly negative"),
     "unknown": ("D", "0.6", "corrected, truth unknown"),

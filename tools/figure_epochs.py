@@ -39,13 +39,11 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.lines import Line2D
 
-HIDDEN = ("fn", "tn")  # the kinds of labels that are not annotated
-
 
 def draw_memorization(runs: Sequence[Run], path: Path, data_root: str | None = None) -> None:
     """What memorization costs, and what the large-loss schemes find, by epoch.
 
-    Left: validation mAP of every method. Middle: losses of the unobserved labels under Assume
+    Left: validation mAP of every method. Middle: losses of each kind of labels under Assume
     Negative. Right: the share of the selected labels that are truly positive. A panel that these
     runs say nothing of is left out, with a warning. Raises UserError for runs on different data.
     """
@@ -79,23 +77,28 @@ def draw_memorization(runs: Sequence[Run], path: Path, data_root: str | None = N
 
 
 def _known_losses(an: Series | None) -> dict[str, np.ndarray]:
-    """The losses [S, T] of the kinds of unobserved labels, as far as they are known."""
-    losses = {} if an is None else {kind: by_epoch(an.runs, f"loss_{kind}") for kind in HIDDEN}
+    """The losses [S, T] of the kinds of labels, as far as they are known."""
+    losses = {} if an is None else {kind: by_epoch(an.runs, f"loss_{kind}") for kind in KINDS}
     return {kind: values for kind, values in losses.items() if not np.isnan(values).all()}
 
 
 def _draw_losses(axes: Axes, losses: dict[str, np.ndarray]) -> None:
     """The mean loss of each kind, its name at the end of its line."""
+    from matplotlib.ticker import LogLocator, NullFormatter
+
     ends = []
     for kind, values in losses.items():
-        name, color = KINDS[kind]
+        name, color, linestyle = KINDS[kind]
         epochs, mean = _epochs(values), values.mean(axis=0)
-        axes.plot(epochs, mean, color=color, linewidth=2.5)
+        axes.plot(epochs, mean, color=color, linestyle=linestyle, linewidth=2.5)
         if len(values) > 1:
             axes.fill_between(epochs, values.min(axis=0), values.max(axis=0), color=color,
                               alpha=0.15, linewidth=0)  # fmt: skip
         ends.append((epochs[-1], mean[-1], name.replace(" ", "\n"), color))
-    axes.set(title="Unobserved labels under AN", ylabel="mean loss", ylim=(0, None))
+    axes.set(title="Labels under AN", ylabel="mean loss (logarithmic)", yscale="log")
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.yaxis.set_major_formatter("{x:g}")
+    axes.yaxis.set_minor_formatter(NullFormatter())
     tidy(axes)
     label_ends(axes, [end for end in ends if not np.isnan(end[1])], gap=0.15)
 

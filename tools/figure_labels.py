@@ -58,7 +58,7 @@ def _draw_singles(axes: Axes, kind: str, singles: np.ndarray, every: np.ndarray)
     """Losses [T, ...] of single labels of a kind, and the mean over all of it."""
     from matplotlib import patheffects
 
-    name, color = KINDS[kind]
+    name, color, _ = KINDS[kind]
     epochs = np.arange(1, len(singles) + 1)
     axes.plot(epochs, singles, color=color, linewidth=0.7, alpha=0.45)
     if every.shape[1]:
@@ -99,7 +99,7 @@ def draw_highest_loss(runs: Sequence[Run], path: Path, data_root: str | None = N
 
 def _draw_distribution(axes: Axes, kind: str, shares: np.ndarray) -> None:
     """The share of labels by epoch, and by when half of them are past their highest loss."""
-    name, color = KINDS[kind]
+    name, color, _ = KINDS[kind]
     epochs = np.arange(1, shares.shape[1] + 1)
     mean = shares.mean(axis=0)
     axes.bar(epochs, mean, 0.8, color=color, alpha=0.75)
@@ -132,7 +132,7 @@ def _draw_beside(axes: Axes, ours: dict[str, Shares]) -> None:
         if np.isnan(first):
             axes.text(1.5, place, "no such labels", va="center", fontsize=9, color=GREY)
         else:
-            _draw_parts(axes, place, KINDS[kind][1], first, later)
+            _draw_parts(axes, place, KINDS[kind].color, first, later)
     axes.set_yticks(places, [name for _, name, _, _ in rows], fontsize=9)
     axes.set(xlim=(0, 100), ylim=(places[-1] + 0.6, -0.6), xlabel="labels (%)")
     axes.set_title("highest in epoch 1 (full) or later (pale)", fontsize=10)
@@ -141,7 +141,7 @@ def _draw_beside(axes: Axes, ours: dict[str, Shares]) -> None:
     axes.spines["left"].set_visible(False)
     for place, kind in zip(places[1::3], ours, strict=True):
         axes.annotate(kind.upper(), (1, place), xycoords=("axes fraction", "data"), xytext=(5, 0),
-                      textcoords="offset points", va="center", color=KINDS[kind][1],
+                      textcoords="offset points", va="center", color=KINDS[kind].color,
                       fontweight="bold", annotation_clip=False)  # fmt: skip
 
 

@@ -265,9 +265,9 @@ def label_ends(axes: Axes, ends: Sequence[tuple[float, float, str, str]], gap: f
 
     `gap`: their least distance, in heights of the panel.
     """
-    low, high = axes.get_ylim()
-    least, taken = gap * (high - low), -np.inf
+    to_panel, taken = axes.transData - axes.transAxes, -np.inf
     for x, y, name, color in sorted(ends, key=lambda end: end[1]):
-        taken = max(y, taken + least)
-        axes.annotate(name, (x, taken), xytext=(6, 0), textcoords="offset points", color=color,
-                      va="center", fontsize=9, annotation_clip=False, parse_math=False)  # fmt: skip
+        taken = max(to_panel.transform((x, y))[1], taken + gap)
+        axes.annotate(name, (x, taken), xycoords=("data", "axes fraction"), xytext=(6, 0),
+                      textcoords="offset points", color=color, va="center", fontsize=9,
+                      annotation_clip=False, parse_math=False)  # fmt: skip

@@ -20,6 +20,9 @@ from tools import (
 )
 from tools.finished import Run, read_runs
 
+# endings of pictures that are not written
+OTHERS = (".jpg", ".jpeg", ".svg", ".eps", ".ps", ".gif", ".tif", ".tiff", ".webp", ".bmp")
+
 
 class Kind(NamedTuple):
     """A figure that can be asked for."""
@@ -65,7 +68,8 @@ def _parser() -> cli.Parser:
     parser.add_argument("results", type=Path, nargs="+", metavar="RESULTS",
                         help="folders that hold the runs")  # fmt: skip
     parser.add_argument("--out", type=words.path, metavar="NAME",
-                        help="write NAME.png and NAME.pdf (imgs/KIND)")  # fmt: skip
+                        help="write NAME.png and NAME.pdf (figures/KIND in the first of "
+                        "RESULTS)")  # fmt: skip
     parser.add_argument("--data_root", type=words.path, metavar="FOLDER",
                         help="folder of the data sets, if it is no longer the run's")  # fmt: skip
     return parser
@@ -74,15 +78,18 @@ def _parser() -> cli.Parser:
 def main(argv: Sequence[str]) -> None:
     """Draw a figure of the finished runs below some folders, as PNG and as PDF."""
     args = _parser().parse_args(argv)
-    path = _without_ending(args.out or f"imgs/{args.kind}")
+    path = _without_ending(args.out or f"{args.results[0]}/figures/{args.kind}")
     KINDS[args.kind].draw(read_runs(*args.results), path, args.data_root)
     print(f"wrote {cli.printable(str(path))}.png and .pdf")
 
 
 def _without_ending(name: str) -> Path:
-    """The path of the figure. Raises UserError for that of a folder."""
+    """The path of the figure. Raises UserError for that of a folder, or of another format."""
     path = Path(name)
-    if path.suffix in (".png", ".pdf"):
+    ending = path.suffix.lower()
+    if ending in OTHERS:
+        raise UserError(f"--out {name}: figures are PNG and PDF: give a name without ending")
+    if ending in (".png", ".pdf"):
         path = path.with_suffix("")
     if name.endswith("/") or not path.name or os.path.isdir(path):
         raise UserError(f"--out {name} is a folder: give the name of a file in it, without ending")

@@ -8,19 +8,28 @@ import os
 import re
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from cli import UserError, printable
-from config import Config, command, read_config
+from config import Config, command, read_config, resolve
 from data.draw import Draw
 from files import is_there
 from folder import SUMMARY
 from naming import written
 from recipes import SCHEMES
 from record import RunRecord
-from tools.unfinished import FOREIGN, MARKS, PLAN, Unfinished, foreign, look_at, missing_in
+from tools.unfinished import (
+    DAMAGED,
+    FOREIGN,
+    MARKS,
+    PLAN,
+    Unfinished,
+    foreign,
+    look_at,
+    missing_in,
+)
 
 PAPERS, ALL, NOT_RECORDED = "1+, 0-", "all", "not recorded"  # labels that need no column
 AS_ANNOTATED = "as annotated"
@@ -57,30 +66,43 @@ class Found(NamedTuple):
     """What lies below some folders."""
 
     runs: list[Run]  # those that are finished
-    others: list[Unfinished]
+    others: list[Unfinished]  # those that are not, and of the finished ones those that are damaged
+
+    @property
+    def whole(self) -> list[Run]:
+        """The finished runs whose epochs are all on record."""
+        damaged = {other.folder for other in self.others if other.status == DAMAGED}
+        return [run for run in self.runs if run.config.run_dir not in damaged]
 
 
 def read_runs(*folders: Path) -> list[Run]:
-    """The finished runs below these folders; of what is left out, a warning tells.
+    """The finished, whole runs below these folders; of what is left out, a warning tells.
 
-    Raises UserError where a folder holds none.
+    Raises UserError where they hold none.
     """
     found = find_runs(*folders)
-    if not found.runs:
+    if not found.whole:
         names = " and ".join(map(str, folders))
-        raise UserError(f"no run below {names} is finished: python -m tools.report tells of each")
+        why = next((other.why for other in found.others if other.status == DAMAGED), "")
+        state = f"finished and whole ({why})" if why else "finished"
+        raise UserError(f"no run below {names} is {state}: python -m tools.report tells of each")
     for other in found.others:
         warn(f"{other.folder} is {other.status} ({other.why}): left out")
-    return found.runs
+    return found.whole
 
 
 def find_runs(*folders: Path) -> Found:
     """Everything below these folders that is a run, or looks like one.
 
-    A run that repeats another's kind and seed is left out, of which a warning tells. Raises
-    UserError where a folder holds no run.
+    Of a run that repeats another's kind and seed, and of a folder that holds none, a warning tells.
+    Raises UserError where there is no such folder, and where none of them holds a run.
     """
     found = [_find_in(folder) for folder in folders]
+    reasons = [_lacks_runs(*pair) for pair in zip(folders, found, strict=True)]
+    if all(reasons):
+        raise UserError(reasons[0])
+    for reason in filter(None, reasons):
+        warn(f"{reason}: left out")
     runs = _once_each([run for part in found for run in part.runs])
     return Found(runs, [other for part in found for other in part.others])
 
@@ -94,16 +116,24 @@ def _find_in(folder: Path) -> Found:
             found.others.append(look_at(place))
             continue
         try:
-            found.runs.append(_read_run(place))
+            run = _read_run(place)
         except UserError as error:
             found.others.append(foreign(place, error))
+            continue
+        found.runs.append(run)
+        found.others.extend(_damage_of(run))
     plans = sorted(path.parent for path in folder.glob(f"**/{PLAN}"))
     found.others.extend(lost for place in plans for lost in missing_in(place))
-    if not found.runs and all(other.status == FOREIGN for other in found.others):
-        if found.others:
-            raise UserError(found.others[0].why)
-        raise UserError(f"{folder} holds no finished run (no summary.json below it)")
     return found
+
+
+def _lacks_runs(folder: Path, found: Found) -> str:
+    """Why nothing in the folder is a run, or nothing where something is."""
+    if found.runs or any(other.status != FOREIGN for other in found.others):
+        return ""
+    if found.others:
+        return found.others[0].why
+    return f"{folder} holds no finished run (no summary.json below it)"
 
 
 def _read_run(folder: Path) -> Run:
@@ -117,6 +147,21 @@ def _read_run(folder: Path) -> Run:
     data = about["data"] if isinstance(about.get("data"), dict) else {}
     config = dataclasses.replace(config, save_path=str(folder.parent), exp_name=folder.name)
     return Run(config, summary, data, about.get("drawn"), str(about.get("device", "")))
+
+
+def _damage_of(run: Run) -> Iterator[Unfinished]:
+    """What is to be told of a finished run whose metrics.csv is not as it wrote it."""
+    why = ""
+    try:
+        known = len(RunRecord(run.config.run_dir).read_metrics())
+    except UserError as error:
+        why = str(error)
+    else:
+        planned = run.summary.get("epochs_run", known)
+        if known != planned:
+            why = f"metrics.csv has {known} of {planned} epochs"
+    if why:
+        yield Unfinished(run.config.run_dir, DAMAGED, why, run.config)
 
 
 def _once_each(runs: Sequence[Run]) -> list[Run]:
@@ -147,6 +192,12 @@ def _check_fits(config: Config, summary: dict[str, Any], path: Path) -> None:
                 f"{path} is of a run with {name} {summary[name]}, its config.json says "
                 f"{getattr(config, name)}: run it again"
             )
+
+
+def with_explain(command: str) -> str:
+    """The command that trains a run, and after it the one that plays the pointing game with it."""
+    run_dir = resolve(shlex.split(command)[2:])[0].run_dir
+    return f"{command} && {shlex.join(['python', '-m', 'tools.explain', str(run_dir)])}"
 
 
 def group_by_method(runs: Sequence[Run]) -> list[list[Run]]:

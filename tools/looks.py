@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 BLUE, SKY, GREEN, ORANGE = "#0072B2", "#56B4E9", "#009E73", "#E69F00"
 VERMILION, PURPLE, BLACK, GREY = "#D55E00", "#CC79A7", "#000000", "#7F7F7F"
+INDIGO, OLIVE, WINE = "#332288", "#777722", "#882255"  # of kinds of labels, of no method
 
 
 class Look(NamedTuple):
@@ -27,6 +28,14 @@ class Look(NamedTuple):
 
     color: str
     marker: str
+    linestyle: str | tuple[float, tuple[float, ...]]
+
+
+class LabelKind(NamedTuple):
+    """A kind of training labels, by what they are in truth, and how its line looks."""
+
+    name: str
+    color: str
     linestyle: str
 
 
@@ -44,26 +53,32 @@ _LOOKS = {
     "EM": Look(SKY, "h", "--"),
     "EM+APL": Look(GREY, "p", "--"),
     "ASL": Look(VERMILION, "d", "--"),
-    "CSL": Look(PURPLE, "X", "--"),
+    "CSL selective": Look(PURPLE, "X", "--"),
+    "CSL ignore": Look(PURPLE, "1", "-."),
+    "CSL negative": Look(PURPLE, "2", (0, (7, 4, 1, 4, 1, 4))),
 }
 _BESIDE = ("BoostLU + ", "LinearInit + ", "linear ")  # what is done beside a method: dotted
 FORMATS = {"png": "Software", "pdf": "CreationDate"}  # with what would change at every writing
 FONTS = ["DejaVu Sans", "Noto Sans CJK SC", "Noto Sans CJK JP", "Hiragino Sans", "Microsoft YaHei"]
-KINDS = {  # of a training label, by what it is in truth: name, colour
-    "tp": ("true positives", GREEN),
-    "tn": ("true negatives", BLUE),
-    "fn": ("false negatives", VERMILION),
+KINDS = {
+    "tp": LabelKind("true positives", INDIGO, "--"),
+    "tn": LabelKind("true negatives", OLIVE, "-."),
+    "fn": LabelKind("false negatives", WINE, "-"),
 }
 
 
 def look(method: str) -> Look:
     """How the method of this name (`finished.method_name`) looks, the same everywhere."""
-    bare = method
+    alone = bare(method)
+    found = _LOOKS.get(alone, Look(GREY, ".", "-."))
+    return found if alone == method else found._replace(linestyle=":")
+
+
+def bare(method: str) -> str:
+    """The name of the method without what is done beside it."""
     for beside in _BESIDE:
-        bare = bare.replace(beside, "")
-    name = bare if bare in _LOOKS else bare.split(" ")[0]  # "CSL ignore" looks as CSL
-    found = _LOOKS.get(name, Look(GREY, ".", "-."))
-    return found if bare == method else found._replace(linestyle=":")
+        method = method.replace(beside, "")
+    return method
 
 
 @contextlib.contextmanager

@@ -33,7 +33,7 @@ TABLES: dict[str, Callable[[Found, argparse.Namespace], Table]] = {
     "pointing": lambda found, args: pointing(found.runs),
     "pointing_by_class": lambda found, args: pointing_by_class(found.runs),
     "groups": lambda found, args: groups(found.runs),
-    "highest_loss": lambda found, args: highest_loss(found.runs, args.data_root),
+    "highest_loss": lambda found, args: highest_loss(found.whole, args.data_root),
     "unfinished": lambda found, args: unfinished(found.others),
 }
 
@@ -92,10 +92,10 @@ def _show(found: Found, table: Table, form: str) -> None:
 def _parser() -> cli.Parser:
     parser = cli.Parser(prog="python -m tools.report", description=main.__doc__)
     parser.add_argument("results", type=Path, nargs="+", help="folders that hold the runs")
-    parser.add_argument("--table", type=cli.choice(*TABLES), default="results",
-                        metavar="{" + ",".join(TABLES) + "}", help="(%(default)s)")  # fmt: skip
-    parser.add_argument("--format", type=cli.choice(*FORMATS), default="markdown",
-                        metavar="{" + ",".join(FORMATS) + "}", help="(%(default)s)")  # fmt: skip
+    parser.add_argument("--table", type=cli.choice(*TABLES),
+                        metavar="{" + ",".join(TABLES) + "}", help="(results)")  # fmt: skip
+    parser.add_argument("--format", type=cli.choice(*FORMATS),
+                        metavar="{" + ",".join(FORMATS) + "}", help="(markdown)")  # fmt: skip
     paths = {
         "write": ("PAGE", "put the table and its cells into a Markdown page instead"),
         "html": ("FILE", "write one page with everything: tables, curves, figures, commands"),
@@ -110,6 +110,25 @@ def _parser() -> cli.Parser:
     return parser
 
 
+def _check(args: argparse.Namespace) -> None:
+    """Raise UserError for a flag that nothing would come of beside the others."""
+    for is_idle, said in (
+        (args.format and (args.html or args.write),
+         "--format is of a table that is printed: leave it out beside --html and --write"),
+        (args.table and args.html and not args.write,
+         "--table is of a table that is printed or written into a page, --html has all of them: "
+         "leave one of the two out"),
+        (args.name is not None and not args.write,
+         "--name is of the markers of a page: say by --write which"),
+        (args.pictures and not args.html,
+         "--pictures are those of the page of --html: say by that where to write it"),
+        (args.best and not args.html and args.table not in (None, "results"),
+         f"--best is of the table of results: leave it out beside --table {args.table}"),
+    ):  # fmt: skip
+        if is_idle:
+            raise UserError(said)
+
+
 def main(argv: Sequence[str]) -> None:
     """Print a table of the runs below some folders, or write it into a page.
 
@@ -117,17 +136,19 @@ def main(argv: Sequence[str]) -> None:
     between <!-- NAME LSAN --> and <!-- /NAME LSAN -->.
     """
     args = _parser().parse_args(argv)
+    _check(args)
+    table = args.table or "results"
     found = find_runs(*args.results)
     if args.html:
         from tools.report_site import write_page
 
-        write_page(found, args.html, args.pictures, args.data_root)
+        write_page(found, args.html, args.pictures, args.data_root, args.best)
         print(f"wrote {args.html}")
     if args.write:
         name = args.name or args.results[0].resolve().name
-        write_into(args.write, name, TABLES[args.table](found, args), found.runs)
+        write_into(args.write, name, TABLES[table](found, args), found.runs)
     if not (args.html or args.write):
-        _show(found, TABLES[args.table](found, args), args.format)
+        _show(found, TABLES[table](found, args), args.format or "markdown")
 
 
 if __name__ == "__main__":

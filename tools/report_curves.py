@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from cli import printable
-from tools.looks import look
+from tools.looks import bare, look
 
 FINISHED = "finished"  # the status of a run that has a result
 
@@ -27,6 +27,7 @@ class RunCurves(NamedTuple):
     labels: str = ""  # which labels it was given, where that needs saying
     why: str = ""  # how far it came and what stopped it
     test_map: float | None = None  # percent
+    is_chosen: bool = True  # whether its setting is the one that is shown of its method at first
 
     @property
     def epochs(self) -> int:
@@ -63,6 +64,7 @@ COLUMNS = {
     "images_per_s": Column("images per second"),
 }
 _DASHES = {"-": "", "--": "7 4", ":": "2 3", "-.": "8 3 2 3"}  # matplotlib's, for SVG
+_METHODS_AT_FIRST = 12  # of more, those that are another with something beside it come on demand
 
 
 def chart_json(runs: Sequence[RunCurves]) -> str:
@@ -74,8 +76,18 @@ def chart_json(runs: Sequence[RunCurves]) -> str:
     chart = {
         "columns": [{"name": name, **COLUMNS[name]._asdict()} for name in shown],
         "groups": [_group(group, shown) for group in _groups(runs)],
+        "hidden": _hidden_at_first(runs),
     }
     return json.dumps(chart, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
+
+
+def _hidden_at_first(runs: Sequence[RunCurves]) -> list[str]:
+    """Of many methods those that are another one with something beside it."""
+    methods = dict.fromkeys(run.method for run in runs if run.epochs)
+    if len(methods) <= _METHODS_AT_FIRST:
+        return []
+    beside = (name for name in methods if bare(name) != name and bare(name) in methods)
+    return [printable(name) for name in beside]
 
 
 def mean(lines: Sequence[Sequence[float | None]]) -> list[float | None]:
@@ -114,7 +126,8 @@ def _group(runs: Sequence[RunCurves], columns: Sequence[str]) -> dict[str, Any]:
         "method": printable(first.method),
         "setting": printable(", ".join(filter(None, [first.setting, first.labels]))),
         "color": color,
-        "dash": _DASHES[dash],
+        "dash": _DASHES[dash] if isinstance(dash, str) else " ".join(map(str, dash[1])),
+        "isChosen": first.is_chosen,
         "hasMean": len(finished) > 1,
         "lines": lines,
     }

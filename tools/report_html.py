@@ -54,7 +54,7 @@ def page(title: str, sections: Sequence[Section], runs: Sequence[RunCurves]) -> 
 
     All texts are plain text. The same content gives the same page.
     """
-    script = read(PAGE, "page.js") + read(PAGE, "chart.js")
+    script = "".join(read(PAGE, f"{name}.js") for name in ("page", "chart", "choosing"))
     style = read(PAGE, "chart.css") + read(PAGE, "style.css")
     parts = _parts(sections, runs)
     filling = {
@@ -145,7 +145,8 @@ def _table(name: str, table: Table) -> Iterator[str]:
     for place, row in enumerate(table.rows):
         strong = ' class="strong"' if place in table.strong else ""
         yield f"<tr{strong}{' hidden' if place >= AT_FIRST else ''}>"
-        yield from (_cell(text, kind) for text, kind in zip(row, kinds, strict=True))
+        for at, (text, kind) in enumerate(zip(row, kinds, strict=True)):
+            yield _cell(text, kind, is_strong=bool(strong) and at == table.naming)
         yield "</tr>\n"
     yield "</tbody>\n</table>\n</div>\n"
     if len(table.rows) > AT_FIRST:
@@ -162,8 +163,8 @@ def _kind(table: Table, place: int) -> str:
     return ' class="number"' if cells and all(map(_NUMBER.fullmatch, cells)) else ""
 
 
-def _cell(text: str, kind: str) -> str:
-    shown = _text(text)
+def _cell(text: str, kind: str, is_strong: bool = False) -> str:
+    shown = f"<b>{_text(text)}</b>" if is_strong else _text(text)
     if "command" in kind and text:
         shown = f'<button type="button" class="copy">Copy</button><code>{shown}</code>'
     elif len(text) > LONG:

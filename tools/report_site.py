@@ -12,39 +12,45 @@ from config import Config
 from files import is_there, read_file, write_atomically
 from record import RunRecord
 from tools import figures
-from tools.choice import choose
+from tools.choice import choose, losers
 from tools.evidence_tables import groups, highest_loss, pointing, pointing_by_class
-from tools.finished import Found, Run
+from tools.finished import Found, Run, method_name
 from tools.report_curves import FINISHED, RunCurves
 from tools.report_html import Picture, Section, page
 from tools.report_tables import Row, command_of, results, rows_of, table_of, unfinished
 from tools.tables import Table
+from tools.unfinished import DAMAGED
 
 
 def write_page(
-    found: Found, path: Path, pictures: Path | None = None, data_root: str | None = None
+    found: Found,
+    path: Path,
+    pictures: Path | None = None,
+    data_root: str | None = None,
+    best: bool = False,
 ) -> None:
     """Write the page; what the records do not hold is left out.
 
     Its figures are those in the folder `pictures`, or else drawn from the runs as far as these are
-    of one data set. Raises UserError where that cannot be done.
+    of one data set. With `best` its table of results has the chosen setting of each method alone.
+    Raises UserError where that cannot be done.
     """
     runs = found.runs
     drawn_before = list(_found_in(pictures)) if pictures else []
-    sections = [Section("Results", [results(found)])]
-    if choose([row.runs for row in rows_of(found) if row.runs]):
+    sections = [Section("Results", [results(found, best)])]
+    if not best and choose([row.runs for row in rows_of(found) if row.runs]):
         said = "Of the settings of each method, the one with the highest validation mAP."
         chosen = [results(found, best=True)]
         sections.append(Section("Chosen by validation", chosen, text=[said]))
     if found.others:
-        sections.append(Section("Runs without a result", [unfinished(found.others)]))
+        sections.append(Section("Runs without a full result", [unfinished(found.others)]))
     for title, make in (
         ("Groups of classes", lambda: [groups(runs)]),
-        ("Epoch of the highest loss", lambda: [highest_loss(runs, data_root)]),
+        ("Epoch of the highest loss", lambda: [highest_loss(found.whole, data_root)]),
         ("Pointing game", lambda: [pointing(runs), pointing_by_class(runs)]),
     ):
         sections.extend(Section(title, tables) for tables in _if_possible(make, f"no {title}: "))
-    drawn = drawn_before or list(_drawn(runs, data_root))
+    drawn = drawn_before or list(_drawn(found.whole, data_root))
     if drawn:
         sections.append(Section("Figures", pictures=drawn))
     names = ", ".join(dict.fromkeys(run.config.dataset for run in runs))
@@ -55,18 +61,34 @@ def write_page(
 def curves(found: Found) -> Iterator[RunCurves]:
     """What the page shows of each run, finished or not, in the order of the table of results."""
     rows = rows_of(found)
-    table = table_of(rows)
-    for row, values in zip(rows, table.rows, strict=True):
+    table, chosen = table_of(rows), _chosen(rows)
+    for place, (row, values) in enumerate(zip(rows, table.rows, strict=True)):
         cells = dict(zip(table.head, values, strict=True))
-        yield from _curves_of(row, cells)
+        for one in _curves_of(row, cells):
+            yield one._replace(is_chosen=place in chosen)
+
+
+def _chosen(rows: Sequence[Row]) -> set[int]:
+    """The place of one row for each method: the chosen one, of several experiments the first."""
+    places = [place for place, row in enumerate(rows) if row.runs]
+    lost = {places[place] for place in losers([rows[place].runs for place in places])}
+    best_first = sorted(range(len(rows)), key=lambda place: (not rows[place].runs, place in lost))
+    chosen: dict[tuple[str, str], int] = {}
+    for place in best_first:
+        config = rows[place].run.config
+        chosen.setdefault((config.dataset, method_name(config)), place)
+    return {*chosen.values()}
 
 
 def _curves_of(row: Row, cells: dict[str, str]) -> Iterator[RunCurves]:
+    damaged = {lost.folder: lost.why for lost in row.lost if lost.status == DAMAGED}
     for run in sorted(row.runs, key=lambda run: run.config.seed):
         best, test = int(run.summary["best_epoch"]), run.summary["test_map"]
-        yield _curve(row, cells, run.config, FINISHED, best_epoch=best, test_map=test)
+        why = damaged.get(run.config.run_dir, "")
+        one = _curve(row, cells, run.config, FINISHED, why, best_epoch=best, test_map=test)
+        yield one._replace(columns={}) if why else one
     for lost in row.lost:
-        if lost.config:
+        if lost.config and lost.status != DAMAGED:
             yield _curve(row, cells, lost.config, lost.status, why=lost.why)
 
 

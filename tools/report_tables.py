@@ -6,18 +6,16 @@ on other labels, drawn anew or of another set, are a row of their own.
 
 from __future__ import annotations
 
-import shlex
 import statistics
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from config import Config, flag_words, unusual
+from config import unusual
 from naming import written
 from recipes import OPTIONS
-from settings import FLAGS
-from tools.choice import best_alone, choose
+from tools.choice import best_alone, choose, losers
 from tools.finished import (
     ALL,
     AS_ANNOTATED,
@@ -32,8 +30,8 @@ from tools.finished import (
     setting,
 )
 from tools.published import LINEAR_EPOCHS, SETS, Published, published
-from tools.tables import Table
-from tools.unfinished import Unfinished
+from tools.tables import Mean, Table
+from tools.unfinished import Unfinished, again
 
 HEAD = (
     "method", "setting", "val mAP", "test mAP", "at the last epoch", "seeds", "command",
@@ -53,7 +51,7 @@ _SAID = {
 
 
 class Row(NamedTuple):
-    """A method at a setting: its finished runs, a seed each, and those that are not finished."""
+    """A method at a setting: its finished runs, a seed each, and those without a full result."""
 
     runs: list[Run]
     lost: list[Unfinished]
@@ -78,8 +76,11 @@ def results(found: Found, best: bool = False) -> Table:
 
 def rows_of(found: Found, best: bool = False) -> list[Row]:
     """What is a row of the table of results, in its order."""
-    groups = group_by_method(found.runs)
-    return _with_lost(best_alone(groups) if best else groups, found.others)
+    rows = _with_lost(group_by_method(found.runs), found.others)
+    if not best:
+        return rows
+    kept = [id(group) for group in best_alone([row.runs for row in rows if row.runs])]
+    return [row for row in rows if not row.runs or id(row.runs) in kept]
 
 
 def table_of(rows: Sequence[Row]) -> Table:
@@ -99,24 +100,25 @@ def table_of(rows: Sequence[Row]) -> Table:
                 row.insert(place, cell)
     strong, said = _chosen(rows)
     notes = [NO_TRUTH] * any(_lacks_truth(row.runs) for row in rows) + said
-    return Table(tuple(head), [tuple(row) for row in cells], tuple(notes), strong=strong)
+    beside = {
+        "test_labels": [_test_labels(row.runs) for row in rows],
+        "chosen": _choice_cells(rows, strong),
+    }
+    return Table(
+        tuple(head), [tuple(row) for row in cells], tuple(notes), strong=strong, beside=beside
+    )
 
 
 def unfinished(others: Sequence[Unfinished]) -> Table:
-    """The runs that have no result, and what is not a run."""
-    rows = [(str(run.folder), run.status, run.why, _again(run)) for run in others]
+    """The runs that have no full result, and what is not a run."""
+    rows = [(str(run.folder), run.status, run.why, again(run)) for run in others]
     return Table(("folder", "state", "why", "command"), rows)
 
 
-def mean_and_std(values: Sequence[float]) -> str:
-    """A cell for the values of several seeds."""
+def mean_and_std(values: Sequence[float], mark: str = "") -> str:
+    """A cell for the values of several seeds; `mark`: what is written after it."""
     std = statistics.stdev(values) if len(values) > 1 else None
-    return with_std(statistics.mean(values), std)
-
-
-def with_std(mean: float, std: float | None) -> str:
-    """A cell for a mean over seeds and its deviation, None where there is one seed."""
-    return f"{mean:.1f}" if std is None else f"{mean:.1f} ± {std:.1f}"
+    return Mean(statistics.mean(values), std, len(values), mark)
 
 
 def maps_by_method(runs: Sequence[Run]) -> dict[str, list[str]]:
@@ -175,7 +177,7 @@ def _cells(row: Row) -> tuple[str, ...]:
 
 
 def _seeds(seeds: Sequence[int], lost: Sequence[Unfinished]) -> str:
-    """The finished seeds, then the others with what became of them."""
+    """The finished seeds, then those without a full result, with what became of them."""
     by_status: dict[str, list[int]] = {}
     for run in lost:
         if run.config:
@@ -188,9 +190,9 @@ def _seeds(seeds: Sequence[int], lost: Sequence[Unfinished]) -> str:
 def _maps(group: Sequence[Run]) -> list[str]:
     """The mAPs of a row: of val, of test, and of test at the last epoch."""
     names = (group[0].config.chosen_by, "test_map", "test_map_last")
-    val, *test = (mean_and_std([run.summary[name] for run in group]) for name in names)
+    val, *test = ([run.summary[name] for run in group] for name in names)
     mark = " †" if _lacks_truth(group) else ""
-    return [val, *(f"{mean}{mark}" for mean in test)]
+    return [mean_and_std(val), *(mean_and_std(values, mark) for values in test)]
 
 
 def _chosen(rows: Sequence[Row]) -> tuple[frozenset[int], list[str]]:
@@ -209,6 +211,14 @@ def _chosen(rows: Sequence[Row]) -> tuple[frozenset[int], list[str]]:
             name = method_name(rows[places[choice.places[0]]].run.config)
             notes.append(f"{name}: no seed is common to all of its settings, so none is chosen.")
     return strong, notes
+
+
+def _choice_cells(rows: Sequence[Row], strong: frozenset[int]) -> list[str]:
+    """Of each row whether val mAP chooses it, nothing where there is no choice."""
+    finished = [place for place, row in enumerate(rows) if row.runs]
+    lost = {finished[place] for place in losers([rows[place].runs for place in finished])}
+    cells = {**dict.fromkeys(lost, "no"), **dict.fromkeys(strong, "yes")}
+    return [cells.get(place, "") for place in range(len(rows))]
 
 
 def settings_of(rows: Sequence[Row]) -> list[str]:
@@ -280,21 +290,10 @@ def dataset_names(sets: Sequence[str]) -> list[str]:
     return [found if short[Path(found).name] > 1 else Path(found).name for found in sets]
 
 
+def _test_labels(group: Sequence[Run]) -> str:
+    """By which labels the test counts: truth, or observed ones."""
+    return ("observed" if _lacks_truth(group) else "truth") if group else ""
+
+
 def _lacks_truth(group: Sequence[Run]) -> bool:
     return any(run.summary.get("test_labels") == "observed" for run in group)
-
-
-def _again(run: Unfinished) -> str:
-    """The command line that trains it, or goes on with it."""
-    if run.config is None:
-        return ""
-    words = ["--seed", str(run.config.seed), *_beside(run.config), "--resume"]
-    return f"{run.settings} {shlex.join(words)}"
-
-
-def _beside(config: Config) -> Iterator[str]:
-    """The flags that change no result and are not as usual: where to write, how to compute."""
-    for name, flag in FLAGS.items():
-        meta, value = flag.metadata, getattr(config, name)
-        if meta["saved"] and not meta["names_run"] and value != meta["default"]:
-            yield from flag_words(name, value)

@@ -1,11 +1,13 @@
 """Which numbers of the paper are reproduced: `python -m tools.reproduction results --write PAGE`.
 
 Every number that Kim et al. print is held against the runs that were trained as theirs. Of several
-settings of a method the one counts that validation mAP chooses.
+settings of a method the one counts that validation mAP chooses. Why a number differs is for people
+to say, in a table `table,of,method,reason` (--reasons): the first three as they are printed here.
 """
 
 from __future__ import annotations
 
+import csv
 import statistics
 import sys
 from collections import Counter
@@ -18,7 +20,7 @@ from cli import UserError
 from files import read_file
 from tools.choice import best_alone
 from tools.explained import read_pointing
-from tools.finished import Run, find_runs, group_by_method, method_name
+from tools.finished import Found, Run, find_runs, group_by_method, method_name, warn, with_explain
 from tools.looks import KINDS
 from tools.published import (
     HIGHEST_LOSS,
@@ -33,10 +35,14 @@ from tools.published import (
 from tools.report import write_into
 from tools.report_tables import is_as_published, mean_and_std
 from tools.tables import Table, markdown
+from tools.unfinished import DAMAGED
 
 CLOSE = 1.0  # points: a mean over seeds that is nearer to the paper's number reproduces it
 REPRODUCED, DIFFERS, NOT_RUN, NOT_BUILT = "reproduced", "differs", "not yet run", "not built here"
+UNDECIDED = "undecided"  # its runs are of several settings, between which val mAP cannot choose
+REASONS = Path(__file__).parents[1] / "docs" / "reproduction.csv"
 _FULL = "full labels"
+_ID = ("table", "of", "method")
 Ours = dict[tuple[str, str], list[Run]]  # the chosen runs, by data set and method
 
 
@@ -51,10 +57,20 @@ class Claim(NamedTuple):
     ours: tuple[float, ...] = ()  # a seed each
     hardware: str = ""
     command: str = ""  # "": the method is not built here
+    dataset: str = ""
+    undecided: bool = False
+    reason: str = ""  # why it differs
+
+    @property
+    def id(self) -> tuple[str, str, str]:
+        """What no other claim has."""
+        return self.table, self.where, self.method
 
     @property
     def state(self) -> str:
         """Whether it is reproduced."""
+        if self.undecided:
+            return UNDECIDED
         if not self.command:
             return NOT_BUILT
         if not self.ours:
@@ -65,27 +81,56 @@ class Claim(NamedTuple):
 
 
 def claims(runs: Sequence[Run], data_root: str | None = None) -> list[Claim]:
-    """Every number of the paper's tables, in their order, with what these runs say of it."""
+    """Every number of the paper's tables, in their order, with what these runs say of it.
+
+    Of a method whose settings have no seed in common nothing is said, but in a warning.
+    """
     ours: Ours = {}
+    undecided = set()
     for group in best_alone(group_by_method([run for run in runs if is_as_published(run)])):
         key = group[0].config.dataset, method_name(group[0].config)
-        if key in ours:
-            raise UserError(
-                f"{group[0].config.run_dir} and {ours[key][0].config.run_dir} are two settings of "
+        first = ours.setdefault(key, group)
+        if first is not group:
+            undecided.add(key)
+            warn(
+                f"{group[0].config.run_dir} and {first[0].config.run_dir} are two settings of "
                 "a method with no seed in common, of which val mAP cannot choose: give one of them"
             )
-        ours[key] = group
-    return [
-        *_results(ours),
-        *_openimages(ours),
-        *_pointing(ours),
-        *_highest_loss(ours, data_root),
-    ]
+    decided = {key: group for key, group in ours.items() if key not in undecided}
+    found = (
+        *_results(decided),
+        *_openimages(decided),
+        *_pointing(decided),
+        *_highest_loss(decided, data_root),
+    )
+    return [one._replace(undecided=(one.dataset, one.method) in undecided) for one in found]
+
+
+def with_reasons(found: Sequence[Claim], path: Path) -> list[Claim]:
+    """The claims with the reasons that the file gives. Raises UserError where it is not right."""
+    reasons = dict(_read_reasons(path))
+    unknown = reasons.keys() - {claim.id for claim in found}
+    if unknown:
+        raise UserError(f"{path}: the paper has no number {' | '.join(sorted(unknown)[0])}")
+    return [claim._replace(reason=reasons.get(claim.id, "")) for claim in found]
+
+
+def _read_reasons(path: Path) -> Iterator[tuple[tuple[str, ...], str]]:
+    """The reasons in the file, by the claims' ids. Raises UserError where it is no such table."""
+    try:
+        rows = list(csv.reader(read_file(path).decode().splitlines(), strict=True))
+    except (ValueError, csv.Error) as error:
+        raise UserError(f"{path} is no CSV: {error}") from None
+    head = [*_ID, "reason"]
+    if rows[:1] != [head] or any(len(row) != len(head) for row in rows):
+        raise UserError(f"{path}: each line must have the columns {','.join(head)}, as the first")
+    yield from (((table, where, method), reason) for table, where, method, reason in rows[1:])
 
 
 def summary(found: Sequence[Claim]) -> Table:
     """How many numbers of each table are in which state."""
-    states = (REPRODUCED, DIFFERS, NOT_RUN, NOT_BUILT)
+    states = [REPRODUCED, DIFFERS, NOT_RUN, NOT_BUILT]
+    states += [UNDECIDED] * any(claim.undecided for claim in found)
     rows = []
     for table in dict.fromkeys(claim.table for claim in found):
         number = Counter(claim.state for claim in found if claim.table == table)
@@ -103,7 +148,7 @@ def details(found: Sequence[Claim]) -> Table:
         )
         for claim in found
     ]  # fmt: skip
-    head = ("table", "of", "method", "paper", "re-runs", "ours", "state", "command")
+    head = (*_ID, "paper", "re-runs", "ours", "state", "command")
     return Table(head, rows)
 
 
@@ -117,7 +162,8 @@ def _ours(claim: Claim) -> str:
 def _state(claim: Claim) -> str:
     if claim.state != DIFFERS:
         return claim.state
-    return f"{DIFFERS} by {statistics.mean(claim.ours) - claim.paper:+.1f}"
+    far = f"{DIFFERS} by {statistics.mean(claim.ours) - claim.paper:+.1f}"
+    return f"{far}: {claim.reason}" if claim.reason else far
 
 
 def _results(ours: Ours) -> Iterator[Claim]:
@@ -128,7 +174,7 @@ def _results(ours: Ours) -> Iterator[Claim]:
             group = ours.get((dataset, method), [])
             values = tuple(run.summary["test_map"] for run in group)
             yield Claim("results", short, method, known.paper, known.reruns, values,
-                        _hardware(group), _command(dataset, method))  # fmt: skip
+                        _hardware(group), _command(dataset, method), dataset)  # fmt: skip
 
 
 def _openimages(ours: Ours) -> Iterator[Claim]:
@@ -140,7 +186,7 @@ def _openimages(ours: Ours) -> Iterator[Claim]:
                     for run in group]  # fmt: skip
             values = tuple(known[name] for known in maps if known.get(name) is not None)
             yield Claim("OpenImages V3", name, method, paper, None, values, _hardware(group),
-                        command)  # fmt: skip
+                        command, "openimages")  # fmt: skip
 
 
 def _pointing(ours: Ours) -> Iterator[Claim]:
@@ -149,9 +195,9 @@ def _pointing(ours: Ours) -> Iterator[Claim]:
             group = ours.get((dataset, method), [])
             games = [read_pointing(run.config.run_dir) for run in group]
             values = tuple(game.tally.total for game in games if game and game.split == "test")
-            command = f"{_command(dataset, method)} && python -m tools.explain RUN"
+            command = with_explain(_command(dataset, method))
             yield Claim("pointing game", SETS[dataset], method, numbers[place], None, values,
-                        _hardware(group), command)  # fmt: skip
+                        _hardware(group), command, dataset)  # fmt: skip
 
 
 def _highest_loss(ours: Ours, data_root: str | None) -> Iterator[Claim]:
@@ -165,9 +211,9 @@ def _highest_loss(ours: Ours, data_root: str | None) -> Iterator[Claim]:
             measured = shares.get(kind)
             parts = ((), ()) if measured is None else (measured[:, 0], measured[:, 1:].sum(axis=1))
             for name, paper, values in zip(("epoch 1", "later"), numbers, parts, strict=True):
-                where = f"{SETS[dataset]}, {KINDS[kind][0]}, {name}"
+                where = f"{SETS[dataset]}, {KINDS[kind].name}, {name}"
                 yield Claim("highest loss", where, "AN", paper, None, tuple(map(float, values)),
-                            _hardware(kept), command)  # fmt: skip
+                            _hardware(kept), command, dataset)  # fmt: skip
 
 
 def _hardware(group: Sequence[Run]) -> str:
@@ -182,6 +228,14 @@ def _command(dataset: str, method: str) -> str:
     return f"{words} --linear_init 25" if linear else words
 
 
+def _warned(found: Found) -> list[Run]:
+    """The whole runs; of those that are damaged, a warning tells."""
+    for other in found.others:
+        if other.status == DAMAGED:
+            warn(f"{other.folder} is {other.status} ({other.why}): left out")
+    return found.whole
+
+
 def main(argv: Sequence[str]) -> None:
     """Print which of the paper's numbers the runs below some folders reproduce, or write a page.
 
@@ -192,8 +246,12 @@ def main(argv: Sequence[str]) -> None:
     parser.add_argument("results", type=Path, nargs="+", help="folders that hold the runs")
     parser.add_argument("--write", type=Path, metavar="PAGE", help="write the tables into the page")
     parser.add_argument("--data_root", help="folder of the data sets, if it is no longer the runs'")
+    parser.add_argument("--reasons", type=Path, metavar="FILE", default=REASONS,
+                        help="why numbers differ: a table of table,of,method,reason "
+                        "(docs/reproduction.csv)")  # fmt: skip
     args = parser.parse_args(argv)
-    found = claims(find_runs(*args.results).runs, args.data_root)
+    runs = _warned(find_runs(*args.results))
+    found = with_reasons(claims(runs, args.data_root), args.reasons)
     if args.write is None:
         print(f"{markdown(summary(found))}\n{markdown(details(found))}", end="")
         return

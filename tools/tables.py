@@ -5,10 +5,28 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 
 from cli import printable
+
+_IN_CSV = {"val mAP": "val_map", "test mAP": "test_map", "at the last epoch": "test_map_last"}
+
+
+class Mean(str):
+    """A cell for a mean over so many seeds, which keeps its numbers for CSV."""
+
+    mean: float
+    std: float | None  # None where there is one seed
+    seeds: int
+
+    def __new__(cls, mean: float, std: float | None, seeds: int, mark: str = "") -> Mean:
+        """The cell "92.4 ± 0.6"; `mark`: what is written after it."""
+        spread = "" if std is None else f" ± {std:.1f}"
+        cell = super().__new__(cls, f"{mean:.1f}{spread}{mark}")
+        cell.mean, cell.std, cell.seeds = mean, std, seeds
+        return cell
 
 
 class Table(NamedTuple):
@@ -19,6 +37,12 @@ class Table(NamedTuple):
     notes: tuple[str, ...] = ()  # below the table
     code: frozenset[str] = frozenset({"command"})  # titles of the columns that hold commands
     strong: frozenset[int] = frozenset()  # places of the rows that stand out
+    beside: Mapping[str, Sequence[str]] = MappingProxyType({})  # columns that CSV alone has
+
+    @property
+    def naming(self) -> int:
+        """The place of the column that names a row."""
+        return self.head.index("method") if "method" in self.head else 0
 
 
 def markdown(table: Table) -> str:
@@ -30,7 +54,7 @@ def markdown(table: Table) -> str:
             for title, cell in zip(table.head, row, strict=True)
         ]
         if place in table.strong:
-            cells[0] = f"**{cells[0]}**"
+            cells[table.naming] = f"**{cells[table.naming]}**"
         rows.append(tuple(cells))
     text = "".join(f"| {' | '.join(row)} |\n" for row in rows)
     return text + "".join(f"\n{note}\n" for note in table.notes)
@@ -53,11 +77,44 @@ def latex(table: Table) -> str:
 
 
 def comma_separated(table: Table) -> str:
-    """The table as CSV, its notes left out."""
+    """The table as CSV, for programs: numbers have columns of their own, notes are left out.
+
+    A mean over seeds is two columns, its deviation being empty where there is one seed; `n` is the
+    number of seeds.
+    """
+    columns = [*_columns(table), *table.beside.items()]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerows([printable(cell) for cell in row] for row in (table.head, *table.rows))
+    writer.writerow([printable(title) for title, _ in columns])
+    rows = zip(*(cells for _, cells in columns), strict=True)
+    writer.writerows([printable(cell) for cell in row] for row in rows)
     return text.getvalue()
+
+
+def _columns(table: Table) -> Iterator[tuple[str, Sequence[str]]]:
+    """Title and cells of each column, means split, with the number of seeds where there are any."""
+    for place, title in enumerate(table.head):
+        cells = [row[place] for row in table.rows]
+        if any(isinstance(cell, Mean) for cell in cells):
+            name = _IN_CSV.get(title, re.sub(r"[, ]+", "_", title))
+            yield f"{name}_mean", [_mean(cell) for cell in cells]
+            yield f"{name}_std", [_std(cell) for cell in cells]
+        else:
+            yield title, cells
+    seeds = [[cell.seeds for cell in row if isinstance(cell, Mean)] for row in table.rows]
+    if any(seeds):
+        yield "n", [str(max(known, default=0)) for known in seeds]
+
+
+def _mean(cell: str) -> str:
+    """The number of the cell; nothing where it says that there is none."""
+    if isinstance(cell, Mean):
+        return f"{cell.mean:.6g}"
+    return cell if re.fullmatch(r"\d+(\.\d+)?", cell) else ""
+
+
+def _std(cell: str) -> str:
+    return f"{cell.std:.6g}" if isinstance(cell, Mean) and cell.std is not None else ""
 
 
 def _escaped(text: str) -> str:

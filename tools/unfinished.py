@@ -1,4 +1,4 @@
-"""Runs that have no result: which are under way, which failed or were stopped, which are missing.
+"""Runs that have no full result: under way, failed or stopped, missing, or damaged since.
 
 A script writes the command lines of the runs it is about to train into the file `runs.txt` of its
 results, so that a run that never began is missed too.
@@ -14,18 +14,20 @@ from pathlib import Path
 from typing import NamedTuple
 
 from cli import UserError
-from config import Config, command, read_config, resolve
+from config import Config, command, flag_words, read_config, resolve
 from files import is_locked, is_there, read_file
 from folder import LOCK, SUMMARY
+from settings import FLAGS
 
 RUNNING, FAILED, STOPPED, MISSING, FOREIGN = "running", "failed", "stopped", "missing", "not a run"
+DAMAGED = "damaged"  # it has a result, and its epochs are lost
 PLAN = "runs.txt"
 MARKS = (SUMMARY, "config.json")  # a folder that holds one of them is a run, or looks like one
 _SAID = "failed: "  # how train.log begins the reason
 
 
 class Unfinished(NamedTuple):
-    """A run without a result, or a folder that looks like one and is none."""
+    """A run without a full result, or a folder that looks like one and is none."""
 
     folder: Path
     status: str
@@ -36,6 +38,24 @@ class Unfinished(NamedTuple):
     def settings(self) -> str:
         """What is the same in all runs that differ in the seed alone: their command."""
         return command(dataclasses.replace(self.config, seed=0)) if self.config else ""
+
+
+def again(run: Unfinished) -> str:
+    """The command line that trains it, or goes on with it; nothing where it is not a run."""
+    if run.config is None:
+        return ""
+    how = "--overwrite" if run.status == DAMAGED else "--resume"
+    return (
+        f"{run.settings} {shlex.join(['--seed', str(run.config.seed), *_beside(run.config), how])}"
+    )
+
+
+def _beside(config: Config) -> Iterator[str]:
+    """The flags that change no result and are not as usual: where to write, how to compute."""
+    for name, flag in FLAGS.items():
+        meta, value = flag.metadata, getattr(config, name)
+        if meta["saved"] and not meta["names_run"] and value != meta["default"]:
+            yield from flag_words(name, value)
 
 
 def foreign(folder: Path, error: UserError) -> Unfinished:

@@ -1,12 +1,15 @@
 // The curves of the runs: a plot that is drawn anew for every choice, and for every width.
 
 const MARGIN = { left: 58, right: 16, top: 34, bottom: 44 };
+const LEAST_ROOM = 40; // pixels for all epochs; in less nothing is drawn
 const NEAR = 40; // pixels from a point at which the pointer still finds it
 const BLACK = "#000000"; // is drawn in the colour of the text, which dark pages need
 
+const data = JSON.parse(document.getElementById("chart-data").textContent);
 const chart = {
-  ...JSON.parse(document.getElementById("chart-data").textContent),
-  hidden: new Set(), // methods
+  ...data,
+  hidden: new Set(data.hidden), // methods
+  width: 0, // for which it was drawn
   points: [], // of all lines that are drawn
   at: null, // the point that is read
 };
@@ -30,13 +33,22 @@ function strokeOf(group) {
 
 // ---- what is drawn ----
 
-/** The lines of the column and data set that were chosen, thin ones first. */
+/** Whether the group is of the data set, of a method and of a setting that are to be seen. */
+function isToBeSeen(group) {
+  const isAsked = group.isChosen || byId("settings").checked;
+  return isAsked && group.dataset === byId("dataset").value && !chart.hidden.has(group.method);
+}
+
+/** The lines of the group that are to be seen: its mean, or all where that is asked or it has none. */
+function linesOf(group) {
+  return group.hasMean && !byId("singles").checked ? group.lines.slice(0, 1) : group.lines;
+}
+
+/** The lines of the column and groups that were chosen, thin ones first. */
 function linesShown() {
   const column = byId("column").value;
-  const dataset = byId("dataset").value;
-  const shown = (group) => group.dataset === dataset && !chart.hidden.has(group.method);
-  const lines = chart.groups.filter(shown).flatMap((group) =>
-    group.lines.map((line, place) => ({
+  const lines = chart.groups.filter(isToBeSeen).flatMap((group) =>
+    linesOf(group).map((line, place) => ({
       group,
       name: line.name,
       best: line.best,
@@ -71,9 +83,12 @@ function epochTicks(last, room) {
   return ticks[0] === 1 ? ticks : [1, ...ticks];
 }
 
+function widthOfPlot() {
+  return byId("plot").parentElement.clientWidth;
+}
+
 /** Where epochs and values lie in the plot, and its ticks. */
-function frameFor(lines) {
-  const width = byId("plot").parentElement.clientWidth;
+function frameFor(lines, width) {
   const height = Math.round(Math.min(460, Math.max(280, 0.42 * width)));
   const values = lines.flatMap((line) => line.values.filter((value) => value !== null));
   const [low, high] = values.reduce(
@@ -89,7 +104,7 @@ function frameFor(lines) {
     width,
     height,
     rows,
-    columns: epochTicks(last, Math.floor(inner / 40)),
+    columns: epochTicks(last, Math.max(1, Math.floor(inner / 40))),
     x: (epoch) => MARGIN.left + (inner * (epoch - 1)) / (last - 1),
     y: (value) => MARGIN.top + (tall * (top - value)) / (top - bottom),
   };
@@ -97,9 +112,14 @@ function frameFor(lines) {
 
 // ---- drawing ----
 
+/** Draw all, or nothing yet where there is no room: in a hidden frame, say. */
 function draw() {
+  chart.width = widthOfPlot();
+  if (chart.width < MARGIN.left + MARGIN.right + LEAST_ROOM) {
+    return;
+  }
   const lines = linesShown();
-  const frame = frameFor(lines);
+  const frame = frameFor(lines, chart.width);
   chart.points = lines.flatMap((line) => pointsOf(line, frame));
   for (const layer of [byId("axes"), byId("lines"), byId("plot")]) {
     layer.setAttribute("viewBox", `0 0 ${frame.width} ${frame.height}`);
@@ -226,68 +246,4 @@ function step(from, along, up) {
   );
   const far = (point) => Math.abs(point.x - from.x) + Math.abs(point.y - from.y);
   return ahead.reduce((best, point) => (best && far(best) <= far(point) ? best : point), null) || from;
-}
-
-// ---- choosing ----
-
-function fillSelect(select, options) {
-  select.append(...options.map(([value, text]) => new Option(text, value)));
-  select.closest("label").hidden = options.length < 2;
-}
-
-function methodsShown() {
-  const dataset = byId("dataset").value;
-  const groups = chart.groups.filter((group) => group.dataset === dataset);
-  return [...new Map(groups.map((group) => [group.method, group])).values()];
-}
-
-function drawLegend() {
-  byId("methods").replaceChildren(...methodsShown().map(legendEntry));
-}
-
-function legendEntry(group) {
-  const look = { ...strokeOf(group), "stroke-width": 2.5, "stroke-dasharray": group.dash || "none" };
-  const line = svg("svg", { "aria-hidden": true }, svg("path", { d: "M0 5H26", ...look }));
-  const button = document.createElement("button");
-  button.type = "button";
-  button.setAttribute("aria-pressed", !chart.hidden.has(group.method));
-  button.append(line, group.method);
-  button.addEventListener("click", () => {
-    const isShown = chart.hidden.delete(group.method);
-    if (!isShown) {
-      chart.hidden.add(group.method);
-    }
-    button.setAttribute("aria-pressed", isShown);
-    draw();
-  });
-  return button;
-}
-
-function showAll(isShown) {
-  chart.hidden = new Set(isShown ? [] : methodsShown().map((group) => group.method));
-  drawLegend();
-  draw();
-}
-
-function startChart() {
-  const datasets = [...new Set(chart.groups.map((group) => group.dataset))];
-  fillSelect(byId("column"), chart.columns.map(({ name, title }) => [name, title]));
-  fillSelect(byId("dataset"), datasets.map((name) => [name, name]));
-  document.getElementById("chart").hidden = false;
-  byId("column").addEventListener("change", draw);
-  byId("dataset").addEventListener("change", () => showAll(true));
-  byId("all").addEventListener("click", () => showAll(true));
-  byId("none").addEventListener("click", () => showAll(false));
-  byId("plot").addEventListener("pointerdown", onPointer);
-  byId("plot").addEventListener("pointermove", onPointer);
-  byId("plot").addEventListener("pointerleave", () => read(null));
-  byId("plot").addEventListener("blur", () => read(null));
-  byId("plot").addEventListener("keydown", onKey);
-  addEventListener("resize", draw);
-  drawLegend();
-  draw();
-}
-
-if (chart.columns.length) {
-  startChart();
 }
