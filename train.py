@@ -1,4 +1,4 @@
-"""Training and testing of a run, from its settings to its summary.
+"""Training of a run, from its settings to its result.
 
 Letters in shapes: B images of a mini-batch, N of a split, K classes, D features.
 """
@@ -14,11 +14,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+import result
 import stopping
 from checkpoint import State, read_best
 from cli import OwnTrouble, ToldElsewhere, UserError
@@ -29,7 +29,7 @@ from failures import explained
 from finite import LossWatch, NotFinite, not_finite
 from folder import BEST
 from hardware import Hardware
-from instrumentation import LabelAudit, draw_curves, mean_average_precision, mean_of_known
+from instrumentation import LabelAudit, mean_average_precision
 from label_history import LabelHistory
 from loaders import BatchOrder, Purpose, batches, epoch_rng, progress
 from losses import assume_negative_loss
@@ -39,11 +39,6 @@ from record import RunRecord
 from resuming import finished
 from run import Run, set_up
 from telling import epoch_line, kept, learning_rate, not_finite_loss, result_line, stopped
-from tensorboard_files import examples_of, naming_settings
-
-SUMMARIZED = (
-    "dataset", "mod_scheme", "delta_rel", "optimizer", "lr", "bsize", "seed", "num_epochs",
-)  # fmt: skip
 
 
 def run_train(config: Config) -> dict[str, Any]:
@@ -67,7 +62,7 @@ def run_train(config: Config) -> dict[str, Any]:
             run = set_up(config, record, held, processes)
         with _noted(run), peers(), stopping.at_next_step():
             _train(run)
-            return _test(run)
+            return result.test(run)
 
 
 @contextlib.contextmanager
@@ -255,62 +250,3 @@ def _validate(run: Run) -> dict[str, float | None]:
             for name, labels in kinds
         }
     )
-
-
-def _test(run: Run) -> dict[str, Any]:
-    """Test the last and the best weights, and write down what the run ends with."""
-    config, rows, start = run.config, run.state.phase_rows, time.perf_counter()
-    processes = run.processes
-    processes.once(run.take_over)
-    best = processes.once(lambda: read_best(run.record.folder))
-    if best.epoch != run.best_epoch:
-        raise UserError(
-            f"{best.path} is of epoch {best.epoch}, not of the best, {run.best_epoch}, whose "
-            "weights were lost with a damaged checkpoint: give --overwrite to start anew"
-        )
-    last_map, _ = _test_map(run)
-    best.fill(run.state.model)
-    test_map, ap = _test_map(run)
-    best_row = rows[best.epoch - 1]
-    ap_of = zip(run.data.classes, ap.tolist(), strict=True)
-    groups = {name: _or_none(mean_of_known(ap[list(columns)]))
-              for name, columns in run.data.groups.items()}  # fmt: skip
-    summary = {
-        **{name: getattr(config, name) for name in SUMMARIZED},
-        "best_epoch": best.epoch,
-        "epochs_run": len(rows),
-        "val_map": best_row["val_map"],
-        "val_map_observed": best_row["val_map_observed"],
-        "test_labels": "observed" if run.data.test.truth is None else "clean",
-        "test_map": test_map,
-        "test_map_last": last_map,
-        "seconds": sum(row["seconds"] for row in run.state.rows) + time.perf_counter() - start,
-        "empty_classes": int((ap == 0).sum()),
-        "skipped_images": len(run.data.skipped),
-        **({"test_map_groups": groups} if groups else {}),
-        "test_ap": {name: _or_none(value) for name, value in ap_of},
-    }
-    processes.once(lambda: _write_result(run, summary))
-    return summary
-
-
-def _write_result(run: Run, summary: dict[str, Any]) -> None:
-    curves, best = run.record.folder / "curves.png", summary["best_epoch"]
-    draw_curves(run.state.rows, best, run.config.exp_name, curves)
-    if run.board:
-        examples = examples_of(run.state.model, run.data.val, run.data.classes, run.hardware)
-        results = {name: summary[name] for name in ("test_map", "val_map")}
-        run.board.finish(naming_settings(run.config), results, examples, len(run.state.rows))
-    run.record.say(result_line(summary))
-    run.record.write_summary(summary)  # the last: it says that the run is finished
-
-
-def _test_map(run: Run) -> tuple[float, np.ndarray]:
-    """mAP on the test split, and AP [K]."""
-    scores = evaluate(run.state.net, run.loaders["test"], run.hardware, for_all=False).numpy()
-    return run.processes.once(lambda: mean_average_precision(scores, run.data.test.best_known))
-
-
-def _or_none(value: float) -> float | None:
-    """The value, or None for NaN, which JSON has not."""
-    return None if np.isnan(value) else value

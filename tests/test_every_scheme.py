@@ -13,6 +13,7 @@ import pytest
 import torch
 
 import losses
+import result
 import train as training
 from data import digits, prepare
 from priors import write_prior
@@ -128,7 +129,7 @@ def quickly():
         patch.setattr(digits, "NUM_TRAIN", 60)
         patch.setattr(digits, "NUM_TEST", 40)
         patch.setattr(digits, "compose", functools.cache(digits.compose))
-        patch.setattr(training, "draw_curves", lambda *args: None)
+        patch.setattr(result, "draw_curves", lambda *args: None)
         yield
 
 

@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 
 import features
+import result
 import train as training
 from cli import UserError
 from instrumentation import draw_curves
@@ -30,7 +31,7 @@ LINEAR_ALONE = ("--linear_init", "3", "--num_epochs", "0")
 @pytest.fixture(autouse=True)
 def quickly(monkeypatch):
     """No picture of the curves, but where it is asked for: it takes longer than a tiny run."""
-    monkeypatch.setattr(training, "draw_curves", lambda *args: None)
+    monkeypatch.setattr(result, "draw_curves", lambda *args: None)
 
 
 @pytest.fixture(scope="module")
@@ -502,7 +503,7 @@ def test_ctrl_c_says_in_which_phase_the_run_stopped(train, monkeypatch, capsys, 
         len(started) - 3
     )
     monkeypatch.undo()
-    monkeypatch.setattr(training, "draw_curves", lambda *args: None)
+    monkeypatch.setattr(result, "draw_curves", lambda *args: None)
     train(*TWO_PHASES, "--resume")
     resumed = "resumed after epoch {1} of the {0} phase (last.pt)"
     printed = capsys.readouterr().out
@@ -518,7 +519,7 @@ def test_a_loss_that_is_no_number_in_the_linear_phase_names_its_flag(train, monk
 
 
 def test_curves_show_the_linear_phase_on_a_grey_ground(train, monkeypatch):
-    monkeypatch.setattr(training, "draw_curves", draw_curves)
+    monkeypatch.setattr(result, "draw_curves", draw_curves)
     grey = {}
     for words in (TWO_PHASES, TWO_PHASES[2:]):
         _, run_dir = train("--mod_scheme", "LL-Cp", *words, within=str(len(words)))
