@@ -121,7 +121,7 @@ def test_bf16_agrees_with_float32():
     }
     between = losses["float32"].std(0, ddof=1)
     apart = abs(losses["float32"].mean(0) - losses["bf16"].mean(0)) / between
-    assert apart.max() < 1.6, "as the page says"
+    assert apart.max() < 2, "as the page says"
 
 
 def test_every_flag_of_the_page_exists():
