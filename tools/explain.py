@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 def _parser() -> cli.Parser:
     parser = cli.Parser(prog="python -m tools.explain", description=main.__doc__)
     loading.add_arguments(parser)
-    parser.add_argument("more", nargs="*", metavar="more_runs", help="more runs, one after the other")
+    parser.add_argument("more", nargs="*", metavar="more_runs", help="one after the other")
     parser.add_argument("--split", type=cli.choice(*SPLITS), default="test",
                         metavar="{test,val,train}", help="(%(default)s)")  # fmt: skip
     parser.add_argument("--examples", type=cli.number(int, 1, 1000), default=8, metavar="N",
