@@ -224,9 +224,9 @@ def _status(main: Callable[[Sequence[str]], int | None], argv: Sequence[str]) ->
             print(f"error: {printable(str(error))}", file=sys.stderr)
         _why_stdout_fails(probe="")
         return 2
-    except OSError:
+    except OSError as error:
         found = _why_stdout_fails()
-        if not found:
+        if not found or type(error) is not type(found):
             raise
         if isinstance(found, BrokenPipeError):
             return _READER_ENDED

@@ -1,6 +1,7 @@
 """Where labels and corrections lie on the device, dense or sparse, behind the same calls.
 
-An index may lie on the device or on the CPU; of one on the CPU nothing here waits for a GPU.
+An index may lie on the device or on the CPU; of one on the CPU nothing here waits for a GPU, but
+the putting in order of sparse corrections, once an epoch.
 
 Letters in shapes: B images of a mini-batch, N of the split, K classes, E entries of a sparse
 table, L the most of them in a row. Sparse tables are compressed rows (CSR): the entries of row i

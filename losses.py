@@ -137,6 +137,7 @@ class AssumeNegative(Scheme):
 class LargeLoss(Scheme):
     """The base of the schemes that modify the unobserved labels with the largest loss.
 
+    Logits must be finite.
     delta_rel: percent per epoch, 0 to 100. rate_base: what the percentage is taken of,
     "unobserved" (the paper) or "all" labels of the batch (the authors' code).
     """

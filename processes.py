@@ -159,8 +159,8 @@ class Processes(Launch):
         dist.all_gather_object(digests, digest, self.patient)
         if len(set(digests)) > 1:
             raise UserError(
-                f"{what} are not the same in all processes: GPUs of different kinds may round "
-                "differently, give GPUs of one kind"
+                f"{what} are not the same in all processes: different processors may round "
+                "differently, give GPUs, or machines, of one kind"
             )
 
     def note_epoch(self) -> None:
@@ -201,9 +201,9 @@ def joined(device: str) -> Iterator[Processes]:
         world_size=place.size,
         timeout=_AT_ONCE,
     )
-    patient = dist.new_group(backend="gloo", timeout=_PATIENCE)
     ended = False
     try:
+        patient = dist.new_group(backend="gloo", timeout=_PATIENCE)
         yield Processes(**vars(place), store=store, patient=patient)
         ended = True
     finally:

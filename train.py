@@ -118,7 +118,7 @@ def train_one_epoch(
             logits = state.parallel(x).float()
         logits = processes.gather(logits, processes.lengths(len(places)))
         index = places.to(device, non_blocking=True)
-        observed, human = state.labels.observed(places), state.labels.human(places)
+        observed, human = state.labels.observed(places), state.labels.human(index)
         out = state.scheme(logits, observed, epoch=epoch, index=index)
         watch.see(out.loss)
         state.optimizer.zero_grad(set_to_none=True)
@@ -128,7 +128,7 @@ def train_one_epoch(
         if state.scheme.permanent:
             state.labels.correct(places, out.selected, math.ceil(rate * logits.numel()))
         loss = assume_negative_loss(logits.detach(), human)
-        audit.update(out.loss, loss, human, state.labels.truth(places), out.selected)
+        audit.update(out.loss, loss, human, state.labels.truth(index), out.selected)
         if history:
             history.update(index, loss, out.selected)
     watch.finish()

@@ -18,7 +18,10 @@ parts=(results table1 selection corrections pointing sweep_delta_rel train_share
 for part in "${parts[@]}"; do
     echo "== $part"
     step bash "scripts/$part.sh"
-    (($? == 2)) && exit 2 # no run can be started: it has said why
+    if (($? == 2)); then # no run can be started: it has said why
+        cat "$FAILED" >&2
+        exit 2
+    fi
 done
 folders=()
 for kind in main pretrained delta_rel train_share methods linear_init csl; do

@@ -40,7 +40,9 @@ if [[ -z ${GUARDED:-} ]]; then # bash looks at a signal only once a command in f
     # shellcheck disable=SC2086  # a word a process
     trap 'running=$(tree $script) && kill $running' TERM HUP
     trap : INT # the script gets it too
-    while kill -0 "$script" 2>/dev/null; do
+    wait "$script"
+    status=$?
+    while kill -0 "$script" 2>/dev/null; do # a signal has ended the wait
         wait "$script"
         status=$?
     done

@@ -159,3 +159,16 @@ def test_a_reader_that_ends_is_no_mistake(lines):
         process.stdout.close()
         assert process.stderr.read() == b""
     assert process.returncode == 141
+
+
+def test_another_fault_is_told_though_the_reader_has_ended():
+    program = (
+        "import cli, sys\ndef main(argv):\n    raise OSError(5, 'bad disk')\n"
+        "sys.exit(cli.run(main))"
+    )
+    command = [sys.executable, "-c", program]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    with process:
+        process.stdout.close()
+        assert process.stderr.read().endswith(b"OSError: [Errno 5] bad disk\n")
+    assert process.returncode == 1

@@ -54,6 +54,13 @@ def plan_in(folder):
     return (folder / PLAN).read_text().splitlines()
 
 
+def test_a_line_is_given_as_a_shell_takes_it(ask):
+    """So that a shell, which evaluates it, makes of it what was looked for."""
+    line = "--mod_scheme AN --seed 1 --exp_name 'a b' --data_root /x*;y"
+    assert shlex.split(line) == shlex.split(*ask(line))
+    assert ask(line) == ["--mod_scheme AN --seed 1 --exp_name 'a b' --data_root '/x*;y'"]
+
+
 def test_what_is_finished_is_left_out_and_the_others_keep_their_order(ask, tmp_path):
     assert ask(*RUNS) == RUNS
     finish(tmp_path / "runs", f"--dataset digits {RUNS[1]}")

@@ -75,6 +75,8 @@ def packed(model: ImageClassifier, size: int, format: str, facts: Mapping[str, s
         with _quiet():
             program = _traced(model, size)
             return _onnx(program, facts) if format == "onnx" else _torch_export(program, facts)
+    except (MemoryError, OSError):
+        raise
     except Exception as error:  # of any kind: a network's code may be what PyTorch cannot follow
         reason = next(filter(None, map(str.strip, str(error).splitlines())), "")
         raise UserError(
@@ -88,11 +90,12 @@ def _quiet() -> Iterator[None]:
     """Within this, the exporters say nothing of their own workings."""
     with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):  # it prints graphs
         warnings.simplefilter("ignore")
+        before = logging.root.manager.disable
         logging.disable(logging.ERROR)
         try:
             yield
         finally:
-            logging.disable(logging.NOTSET)
+            logging.disable(before)
 
 
 def predictor(content: bytes, format: str) -> Predict:

@@ -104,7 +104,8 @@ def find_runs(*folders: Path) -> Found:
     for reason in filter(None, reasons):
         warn(f"{reason}: left out")
     runs = _once_each([run for part in found for run in part.runs])
-    return Found(runs, [other for part in found for other in part.others])
+    others = [other for part in found for other in part.others]
+    return Found(runs, [*others, *(damage for run in runs for damage in _damage_of(run))])
 
 
 def _find_in(folder: Path) -> Found:
@@ -121,7 +122,6 @@ def _find_in(folder: Path) -> Found:
             found.others.append(foreign(place, error))
             continue
         found.runs.append(run)
-        found.others.extend(_damage_of(run))
     plans = sorted(path.parent for path in folder.glob(f"**/{PLAN}"))
     found.others.extend(lost for place in plans for lost in missing_in(place))
     return found

@@ -84,7 +84,7 @@ def main(argv: Sequence[str]) -> None:
         planned.append(command)
         if not is_finished(config):
             check_data(config)
-            print(line)
+            print(shlex.join(shlex.split(line)))  # a shell evaluates it
     add_to_plan(args.results, planned)
 
 
