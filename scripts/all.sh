@@ -19,7 +19,7 @@ for part in "${parts[@]}"; do
     echo "== $part"
     step bash "scripts/$part.sh"
     if (($? == 2)); then # no run can be started: it has said why
-        cat "$FAILED" >&2
+        sed '$d' "$FAILED" >&2 # what failed before
         exit 2
     fi
 done
