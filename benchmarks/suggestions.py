@@ -126,7 +126,8 @@ def by_cleanlab(human: np.ndarray, loss: np.ndarray, truth: np.ndarray) -> dict[
     seen = [np.flatnonzero(row == 1).tolist() for row in human]
     p = probabilities(loss)
     p[~hidden] = np.exp(-loss[~hidden].astype(np.float32))  # there the loss is -log(p)
-    flagged = np.asarray(find_multilabel_issues_per_class(seen, p)) & hidden
+    # in this process: forked from one with threads, its workers may wait for ever
+    flagged = np.asarray(find_multilabel_issues_per_class(seen, p, n_jobs=1)) & hidden
     missing = hidden & (truth == 1)
     right = (flagged & missing).sum()
     return {
