@@ -12,12 +12,12 @@ from config import Config
 from files import is_there, read_file, write_atomically
 from record import RunRecord
 from tools import figures
-from tools.choice import choose, losers
+from tools.choice import choose
 from tools.evidence_tables import groups, highest_loss, pointing, pointing_by_class
 from tools.finished import Found, Run, method_name
 from tools.report_curves import FINISHED, RunCurves
 from tools.report_html import Picture, Section, page
-from tools.report_tables import Row, command_of, results, rows_of, table_of, unfinished
+from tools.report_tables import Row, command_of, lost_places, results, rows_of, table_of, unfinished
 from tools.tables import Table
 from tools.unfinished import DAMAGED
 
@@ -70,8 +70,7 @@ def curves(found: Found) -> Iterator[RunCurves]:
 
 def _chosen(rows: Sequence[Row]) -> set[int]:
     """The place of one row for each method: the chosen one, of several experiments the first."""
-    places = [place for place, row in enumerate(rows) if row.runs]
-    lost = {places[place] for place in losers([rows[place].runs for place in places])}
+    lost = lost_places(rows)
     best_first = sorted(range(len(rows)), key=lambda place: (not rows[place].runs, place in lost))
     chosen: dict[tuple[str, str], int] = {}
     for place in best_first:

@@ -213,11 +213,15 @@ def _chosen(rows: Sequence[Row]) -> tuple[frozenset[int], list[str]]:
     return strong, notes
 
 
+def lost_places(rows: Sequence[Row]) -> set[int]:
+    """The places of the rows that val mAP does not choose; a row without runs is none of them."""
+    finished = [place for place, row in enumerate(rows) if row.runs]
+    return {finished[place] for place in losers([rows[place].runs for place in finished])}
+
+
 def _choice_cells(rows: Sequence[Row], strong: frozenset[int]) -> list[str]:
     """Of each row whether val mAP chooses it, nothing where there is no choice."""
-    finished = [place for place, row in enumerate(rows) if row.runs]
-    lost = {finished[place] for place in losers([rows[place].runs for place in finished])}
-    cells = {**dict.fromkeys(lost, "no"), **dict.fromkeys(strong, "yes")}
+    cells = {**dict.fromkeys(lost_places(rows), "no"), **dict.fromkeys(strong, "yes")}
     return [cells.get(place, "") for place in range(len(rows))]
 
 
